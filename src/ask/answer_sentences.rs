@@ -7,18 +7,53 @@ use serde_json::Value;
 /// Items that one sentence names.
 const NAMED: usize = 3;
 
-/// The sentence for an answer; `None` for intents whose answer speaks for itself.
-pub(super) fn sentence(intent: &str, answer: &Value) -> Option<String> {
+/// Locks that one sentence names.
+const LOCKS_NAMED: usize = 6;
+
+/// The sentence for an answer; `None` for intents whose answer speaks for itself. `last_seen` is when the bot knew what is
+/// told of it, where it does not answer now: nothing of that is told as the present.
+pub(super) fn sentence(intent: &str, answer: &Value, last_seen: Option<&str>) -> Option<String> {
+    let tense = Tense { last_seen };
     match intent {
         "performance" => performance(answer),
         "errors" => Some(errors(answer)),
-        "breaker" => Some(breaker(answer)),
-        "positions" => Some(positions(answer)),
-        "orders" => Some(orders(answer)),
+        "breaker" => Some(tense.placed(&breaker(answer, tense))),
+        "positions" => Some(tense.placed(&positions(answer, tense))),
+        "orders" => Some(tense.placed(&orders(answer, tense))),
+        "account" => Some(tense.placed(&account(answer, tense))),
         "trades" => Some(newest_event(answer, "No fill is recorded.")),
         "events" => Some(newest_event(answer, "Nothing is recorded.")),
         "alerts" => Some(alerts(answer)),
         _ => None,
+    }
+}
+
+/// Whether a sentence is about now, or about when the bot was seen last.
+#[derive(Debug, Clone, Copy)]
+struct Tense<'a> {
+    last_seen: Option<&'a str>,
+}
+
+impl Tense<'_> {
+    fn is(self) -> &'static str {
+        if self.last_seen.is_some() { "was" } else { "is" }
+    }
+
+    fn are(self) -> &'static str {
+        if self.last_seen.is_some() { "were" } else { "are" }
+    }
+
+    /// The form of "be" for so many of them.
+    fn be(self, count: usize) -> &'static str {
+        if count == 1 { self.is() } else { self.are() }
+    }
+
+    /// The sentence, with the time that it is about.
+    fn placed(self, sentence: &str) -> String {
+        let Some(at) = self.last_seen else { return sentence.to_owned() };
+        let mut letters = sentence.chars();
+        let first = letters.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+        format!("When last seen, {at}, {first}{}", letters.as_str())
     }
 }
 
@@ -95,20 +130,21 @@ fn errors(answer: &Value) -> String {
     )
 }
 
-fn breaker(answer: &Value) -> String {
+fn breaker(answer: &Value, tense: Tense<'_>) -> String {
+    let (is, are) = (tense.is(), tense.are());
     let reasons = items(answer, "no_entry_reasons").into_iter().flatten().filter_map(Value::as_str);
     let pairs = reasons.filter_map(|reason| match reason.split_once(':') {
-        Some(("pairs_locked", count)) => Some(format!(" {count} of the pairs are locked.")),
-        _ if reason == "all_pairs_locked" => Some(" Every single pair is locked.".to_owned()),
+        Some(("pairs_locked", count)) => Some(format!(" {count} of the pairs {are} locked.")),
+        _ if reason == "all_pairs_locked" => Some(format!(" Every single pair {is} locked.")),
         _ => None,
     });
-    let pairs: String = pairs.collect();
+    let pairs: String = pairs.chain(locks(answer, are)).collect();
     let breaker = &answer["circuit_breaker"];
     let Some(state) = text(breaker, "state") else {
-        return format!("Whether a circuit breaker or a lock holds it back is not known.{pairs}");
+        return format!("Whether a circuit breaker or a lock holds it back {is} not known.{pairs}");
     };
     if state == "closed" {
-        return format!("The circuit breaker is closed: no lock holds everything back.{pairs}");
+        return format!("The circuit breaker {is} closed: no lock holds everything back.{pairs}");
     }
     let until = match (text(breaker, "resumes_at"), text(breaker, "needs_human")) {
         (Some(at), _) => format!(" until {at}"),
@@ -119,18 +155,59 @@ fn breaker(answer: &Value) -> String {
     let why = text(breaker, "reason").unwrap_or("the bot gives no reason");
     let stops = text(breaker, "stops").map(|stops| format!(" It stops this: {stops}.")).unwrap_or_default();
     let state = state.replace('_', " ");
-    format!("The circuit breaker is {state}{until}: {}.{stops}{pairs}", why.trim_end_matches('.'))
+    format!("The circuit breaker {is} {state}{until}: {}.{stops}{pairs}", why.trim_end_matches('.'))
 }
 
-fn positions(answer: &Value) -> String {
+/// The locks by symbol, each with its end; the lock of all symbols is the breaker's.
+fn locks(answer: &Value, are: &str) -> Option<String> {
+    let is_of_all = |lock: &&Value| text(lock, "symbol") == Some("*") && text(lock, "side").is_none();
+    let locks: Vec<&Value> = items(answer, "locks")?.iter().filter(|lock| !is_of_all(lock)).collect();
+    if locks.is_empty() {
+        return Some(format!(" No single pair {} locked.", if are == "were" { "was" } else { "is" }));
+    }
+    let named = locks.iter().take(LOCKS_NAMED).map(|lock| {
+        let symbol = text(lock, "symbol")
+            .map_or("unnamed", |symbol| if symbol == "*" { "every pair" } else { symbol });
+        let side = text(lock, "side").map(|side| format!(" ({side})")).unwrap_or_default();
+        let until =
+            text(lock, "until").map_or_else(|| ", without an end".to_owned(), |at| format!(" until {at}"));
+        let why =
+            text(lock, "reason").map(|why| format!(" ({})", why.trim_end_matches('.'))).unwrap_or_default();
+        format!("{symbol}{side}{until}{why}")
+    });
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = match locks.len().saturating_sub(LOCKS_NAMED) {
+        0 => String::new(),
+        count => format!("; and {count} more"),
+    };
+    Some(format!(" Locked {are}: {named}{more}."))
+}
+
+fn account(answer: &Value, tense: Tense<'_>) -> String {
+    let account = &answer["account"];
+    let unit = text(account, "currency").map(|unit| format!(" {unit}")).unwrap_or_default();
+    let Some(balance) = text(account, "account_balance") else {
+        return format!("What the account holds {} not known.", tense.is());
+    };
+    let has = if tense.last_seen.is_some() { "had" } else { "has" };
+    let part = |name: &str, known: &str| {
+        text(account, name)
+            .map_or_else(|| format!("{known} not told"), |amount| format!("{known} {amount}{unit}"))
+    };
+    let (cash, power) = (part("cash_balance", "cash"), part("buying_power", "buying power"));
+    format!("The account {has} {balance}{unit} ({cash}, {power}).")
+}
+
+fn positions(answer: &Value, tense: Tense<'_>) -> String {
     let Some(open) = items(answer, "positions") else {
-        return "Which positions are open is not known.".to_owned();
+        return format!("Which positions {} open {} not known.", tense.are(), tense.is());
     };
     if open.is_empty() {
-        return "No position is open.".to_owned();
+        return format!("No position {} open.", tense.is());
     }
+    let stands = if tense.last_seen.is_some() { "stood" } else { "stands" };
     let named = open.iter().take(NAMED).map(|position| {
-        let gain = text(position, "unrealized_pl").map(|gain| format!(" (stands at {gain})"));
+        let gain = text(position, "unrealized_pl").map(|gain| format!(" ({stands} at {gain})"));
         let (symbol, units) = (text(position, "symbol"), text(position, "quantity"));
         format!(
             "{} {}{}",
@@ -141,20 +218,22 @@ fn positions(answer: &Value) -> String {
     });
     let named = named.collect::<Vec<_>>().join(", ");
     let more = if open.len() > NAMED { ", …" } else { "" };
-    format!("{} open: {named}{more}.", counted(open.len(), "position is", "positions are"))
+    let be = tense.be(open.len());
+    format!("{} {be} open: {named}{more}.", counted(open.len(), "position", "positions"))
 }
 
-fn orders(answer: &Value) -> String {
+fn orders(answer: &Value, tense: Tense<'_>) -> String {
     let Some(orders) = items(answer, "orders") else {
-        return "Which orders there are is not known.".to_owned();
+        return format!("Which orders there {} {} not known.", tense.are(), tense.is());
     };
     if orders.is_empty() {
-        return "No order is open, and none is recent.".to_owned();
+        return format!("No order {is} open, and none {is} recent.", is = tense.is());
     }
     let is_open = |order: &&Value| matches!(text(order, "status"), Some("PENDING" | "PARTIALLY_FILLED"));
     let open = orders.iter().filter(is_open).count();
     let shown = counted(orders.len(), "order is", "orders are");
-    format!("{} open; {shown} shown, recent ones included.", counted(open, "order is", "orders are"))
+    let be = tense.be(open);
+    format!("{} {be} open; {shown} shown, recent ones included.", counted(open, "order", "orders"))
 }
 
 fn newest_event(answer: &Value, nothing: &str) -> String {
@@ -191,7 +270,7 @@ mod tests {
 
     #[track_caller]
     fn check(intent: &str, answer: &Value, expected: &str) {
-        assert_eq!(sentence(intent, answer).unwrap(), expected);
+        assert_eq!(sentence(intent, answer, None).unwrap(), expected);
     }
 
     #[test]
@@ -237,6 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_last_is_told_as_the_past() {
+        let check = |intent: &str, answer: Value, expected: &str| {
+            let said = sentence(intent, &answer, Some("11:20 UTC")).unwrap();
+            assert_eq!(said, format!("When last seen, 11:20 UTC, {expected}"));
+        };
+        check(
+            "positions",
+            json!({"positions": [{"symbol": "A/B", "quantity": "2"}]}),
+            "1 position was open: A/B 2.",
+        );
+        check("positions", json!({"positions": null}), "which positions were open was not known.");
+        check("orders", json!({"orders": []}), "no order was open, and none was recent.");
+        let account = json!({"account": {"account_balance": "7.50", "currency": "EUR", "cash_balance": "2"}});
+        check("account", account, "the account had 7.50 EUR (cash 2 EUR, buying power not told).");
+        let closed = json!({"circuit_breaker": {"state": "closed"}, "locks": []});
+        check(
+            "breaker",
+            closed,
+            "the circuit breaker was closed: no lock holds everything back. No single pair was locked.",
+        );
+    }
+
+    #[test]
     fn locks_are_told_with_their_end_and_what_passes_them() {
         let closed =
             json!({"circuit_breaker": {"state": "closed"}, "no_entry_reasons": ["pairs_locked:1/3"]});
@@ -256,6 +358,15 @@ mod tests {
             "breaker",
             &json!({"circuit_breaker": null}),
             "Whether a circuit breaker or a lock holds it back is not known.",
+        );
+        let named = json!({"circuit_breaker": {"state": "closed"}, "no_entry_reasons": ["pairs_locked:2/9"], "locks": [
+            {"symbol": "A/B", "side": "long", "until": "2026-03-02T10:00:00Z", "reason": "two losses."},
+            {"symbol": "C/D", "until": null}, {"symbol": "*"}]});
+        check(
+            "breaker",
+            &named,
+            "The circuit breaker is closed: no lock holds everything back. 2/9 of the pairs are locked. Locked are: A/B \
+             (long) until 2026-03-02T10:00:00Z (two losses); C/D, without an end.",
         );
     }
 }

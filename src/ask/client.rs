@@ -10,10 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::spoken;
-use super::views::AskView;
+use super::views::{AskCallView, AskView};
 
 /// Longer than the server's own deadline, so that the server's answer arrives first.
 const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Lines of one screen: an answer takes no more of them, whatever it holds.
+const SCREEN_LINES: usize = 20;
 
 /// What `botops ask` can be told.
 #[derive(Debug, Clone, Args)]
@@ -161,24 +164,65 @@ fn rendered_answer(view: &AskView, explain: bool) -> String {
         line(note);
         line("");
     }
+    let closing = closing_lines(view, explain);
     if let Some(answer) = &view.answer {
-        match answer {
-            Value::String(answer) => line(answer),
-            answer => line(&serde_yaml::to_string(answer).unwrap_or_else(|_| answer.to_string())),
-        }
+        let whole = match answer {
+            Value::String(answer) => answer.clone(),
+            answer => answer_as_yaml(answer),
+        };
+        let left = SCREEN_LINES.saturating_sub(text.lines().count() + closing.len());
+        text.push_str(&first_lines(&whole, left, call));
     }
-    if view.effect.as_deref() == Some("change") {
+    for part in closing {
+        text.push_str(&part);
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+/// What follows the answer: for a change, that nothing was changed, and the command.
+fn closing_lines(view: &AskView, explain: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let is_change = view.effect.as_deref() == Some("change");
+    if is_change {
         let would_not = view.answer.as_ref().is_some_and(|answer| answer["would_apply"] == false);
-        line(if view.problem.is_some() || would_not {
+        let said = if view.problem.is_some() || would_not {
             "Nothing was changed. As things stand it would be refused; the command is:"
         } else {
             "Nothing was changed. This would do it:"
-        });
+        };
+        lines.push(said.to_owned());
     }
-    if (explain || view.effect.as_deref() == Some("change"))
-        && let Some(command) = &view.command
-    {
-        line(command);
+    lines.extend(view.command.clone().filter(|_| explain || is_change));
+    lines
+}
+
+/// The answer as YAML: what is said in a word first, then lists and objects, then what is not known.
+fn answer_as_yaml(answer: &Value) -> String {
+    let Value::Object(members) = answer else {
+        return serde_yaml::to_string(answer).unwrap_or_else(|_| answer.to_string());
+    };
+    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+    sorted.sort_by_key(|(_, member)| match member {
+        Value::Object(_) | Value::Array(_) => 1,
+        Value::Null => 2,
+        _ => 0,
+    });
+    let sorted: serde_yaml::Mapping = sorted
+        .into_iter()
+        .filter_map(|(name, member)| Some((name.as_str().into(), serde_yaml::to_value(member).ok()?)))
+        .collect();
+    serde_yaml::to_string(&sorted).unwrap_or_else(|_| answer.to_string())
+}
+
+/// As many lines as there is room for. What is left out is counted, with the call that gives it.
+fn first_lines(whole: &str, room: usize, call: &AskCallView) -> String {
+    let count = whole.trim_end().lines().count();
+    let shown = if count <= room { count } else { room.saturating_sub(1) };
+    let mut text: String = whole.lines().take(shown).flat_map(|line| [line, "\n"]).collect();
+    if count > shown {
+        let (method, path) = (&call.method, &call.path);
+        text.push_str(&format!("… {} more lines: {method} {path}, or `--json` here\n", count - shown));
     }
-    text.trim_end().to_owned()
+    text
 }

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
+use super::bot_standing::AskedBotView;
+
 /// The names that a text can use, and current values; read from the running system before the text is parsed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AskContext {
@@ -28,6 +30,8 @@ pub(super) struct AskContext {
     pub(super) equity_change: Option<String>,
     /// The date of that day when it is over; `None` when it is today.
     pub(super) past_day: Option<String>,
+    /// How the bot stands; `None` when that could not be read.
+    pub(super) bot: Option<AskedBotView>,
     /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
 }

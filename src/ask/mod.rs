@@ -8,6 +8,7 @@
 
 mod answer_sentences;
 mod api;
+mod bot_standing;
 mod client;
 mod concept;
 mod context;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use botops_http::{Actor, InternalCall, InternalCaller};
 
+use super::bot_standing::AskedBotView;
 use super::context::AskContext;
 use super::refusals::find_refusal;
 use super::understanding::{refused_view, understand};
@@ -38,9 +39,12 @@ impl AskService {
         let is_read = view.effect.as_deref() == Some("read");
         let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
         let if_match = (method == Method::PUT).then(|| context.etag.clone()).flatten();
+        let path = call.path.clone();
         let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
             Ok(answer) => {
+                let intent = view.intent.clone().unwrap_or_default();
+                view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
                 view.note = note_on_profit(&view, &answer.body, &context);
                 view.answer = Some(answer.body);
             }
@@ -60,13 +64,14 @@ impl AskService {
         let config = self.read(actor, "/api/v1/config").await;
         let workflows = self.read(actor, "/api/v1/workflows").await;
         let health = self.read(actor, "/api/v1/health/status").await;
-        let state = self.read(actor, "/api/v1/state?fields=positions,orders,bot.contract,day").await;
+        let state = self.read(actor, "/api/v1/state?fields=positions,orders,bot,health,day").await;
         let summary = self.read(actor, "/api/v1/summary").await;
         let mut context = AskContext {
             workflows: names_of(&workflows["items"], &["id", "workflow_id"]),
             components: names_of(&health["components"], &["component_id"]),
             etag: config["etag"].as_str().map(str::to_owned),
             now: Utc::now(),
+            bot: AskedBotView::of(&state, &health),
             trial: config["trial"]["txn"].as_str().map(str::to_owned),
             zone: day_zone(&state),
             equity_change: summary["daily_pnl"].as_str().map(str::to_owned),

@@ -82,13 +82,15 @@ fn a_pair_and_locks_are_asked_about_as_people_do() {
         ("how did BTC/USDT do?", "performance", "/api/v1/performance?symbol=BTC%2FUSDT"),
         ("how did TSLA do", "performance", "/api/v1/performance?symbol=TSLA"),
         ("how did we do", "performance", "/api/v1/performance"),
-        ("show locks", "breaker", "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session"),
+        ("show locks", "breaker", "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session,locks"),
         (
             "which pairs are locked",
             "breaker",
-            "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session",
+            "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session,locks",
         ),
         ("what went wrong?", "errors", "/api/v1/errors"),
+        ("what is wrong?", "errors", "/api/v1/errors"),
+        ("how much money do I have?", "account", "/api/v1/state?fields=account,mode"),
     ] {
         let view = reading(text);
         assert_eq!(verdict(&view), intent, "{text}");

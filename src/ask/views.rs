@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use botops_core::error::Problem;
 
+use super::bot_standing::AskedBotView;
 use super::plan::PlannedCall;
 
 /// A call of the API that the text asks for.
@@ -58,6 +59,10 @@ pub(crate) struct AskView {
     /// The answer of `call`, exactly as REST gives it; absent when the call was not made or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Value>,
+    /// How the bot stands: beside an answer about what went wrong, and beside one of its state while it does not answer.
+    /// Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bot: Option<AskedBotView>,
     /// Which profit the answer gives, and the other one beside it; absent when the answer is about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,

@@ -44,8 +44,9 @@ pub use refusal::{
     ContractRefusal, UPSTREAM_HUNG, UPSTREAM_STARTING, UPSTREAM_UNAUTHORIZED, UPSTREAM_UNREACHABLE,
 };
 pub use state::{
-    BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary, EchoedConfig, GateReason,
-    LoopStats, MarketState, MarketStatus, RunningConfig, Session, SessionPhase, UnknownField, UnknownWhy,
+    BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary, EchoedConfig, EntryLock,
+    GateReason, LoopStats, MarketState, MarketStatus, RunningConfig, Session, SessionPhase, UnknownField,
+    UnknownWhy,
 };
 pub use trading::{
     Account, Order, OrderStatus, OrderType, Performance, Position, Side, StreakType, Trade, TradeOutcome,

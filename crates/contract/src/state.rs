@@ -348,6 +348,23 @@ pub struct EchoedConfig {
     pub values: VerbatimJson,
 }
 
+/// A lock: no new position in a symbol until it ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct EntryLock {
+    /// The symbol, or `*` for all of them.
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
+    pub symbol: String,
+    /// `long` or `short` where it holds for one direction alone; `null` for both.
+    pub side: Option<String>,
+    /// When it ends by itself; `null` when it does not, or when that is not known.
+    #[serde(deserialize_with = "crate::tolerance::optional_plain_time")]
+    pub until: Option<DateTime<Utc>>,
+    /// Why it was set, in the bot's words; `null` when no reason was given.
+    pub reason: Option<String>,
+}
+
 /// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here. `null` is
 /// what the bot does not report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -488,6 +505,10 @@ pub struct BotReport {
     /// Names of the conditions that keep the bot from opening positions now; empty when it could, `null` when the bot
     /// does not report them.
     pub no_entry_reasons: Option<Vec<String>>,
+    /// Locks that keep the bot from opening positions in some symbols, or in all, those that end first before the others;
+    /// left out by a bot that has none of the kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Vec<EntryLock>>,
     /// Timing of the trading loop.
     #[serde(rename = "loop", deserialize_with = "crate::tolerance::null_is_default")]
     pub loop_stats: LoopStats,

@@ -16,7 +16,7 @@ use crate::commands::Commands;
 use crate::credentials::UpstreamCredentials;
 use crate::events::AdapterJournal;
 use crate::options::FreqtradeOptions;
-use crate::polling::{PictureCell, Pollers, PollersOptions};
+use crate::polling::{AccountNames, PictureCell, Pollers, PollersOptions};
 use crate::publisher::Publisher;
 use crate::report::HelloInputs;
 use crate::serve::{AdapterSource, StateCell};
@@ -124,6 +124,7 @@ struct PreparedAdapter {
     credentials: Arc<UpstreamCredentials>,
     cell: PictureCell,
     trades: ClosedTradeLog,
+    names: AccountNames,
     journal: AdapterJournal,
     commands: Commands,
 }
@@ -147,11 +148,12 @@ impl PreparedAdapter {
         let cell = PictureCell::new(address.place());
         let client = FreqtradeClient::new(address, &credentials)?;
         let trades = ClosedTradeLog::open(&options.data_dir.join("trades.jsonl"))?;
+        let names = AccountNames::open(&options.data_dir.join("databases.json"))?;
         let journal = AdapterJournal::open(&options.data_dir.join("events.jsonl"))?;
         let commands = options.data_dir.join("commands.jsonl");
         let mark = adapter_mark(&options.data_dir)?;
         let commands = Commands::open(client.clone(), cell.clone(), &commands, &mark, tasks.clone())?;
-        Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal, commands })
+        Ok(Self { client, credentials: Arc::new(credentials), cell, trades, names, journal, commands })
     }
 
     /// Starts the loops and the server.
@@ -162,7 +164,7 @@ impl PreparedAdapter {
         tasks: &Tasks,
         closing: &CancellationToken,
     ) {
-        let Self { client, credentials, cell, trades, journal, commands } = self;
+        let Self { client, credentials, cell, trades, names, journal, commands } = self;
         let hello = HelloInputs {
             bot_id: options.bot_id.clone(),
             started_at: Utc::now(),
@@ -176,6 +178,7 @@ impl PreparedAdapter {
                 credentials,
                 cell: cell.clone(),
                 trades: trades.clone(),
+                names,
                 poll_interval: options.poll_interval,
                 known_life,
             },

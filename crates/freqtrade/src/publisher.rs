@@ -9,7 +9,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
-use crate::polling::{PictureCell, UpstreamPicture, UpstreamReach};
+use crate::polling::{PictureCell, UpstreamPicture, UpstreamReach, differ_by_database};
 use crate::report::{HelloInputs, ReportInputs, build_hello, build_report, day_began};
 use crate::serve::{PublishedState, StateCell};
 use crate::trades::{AccountTally, ClosedTradeLog, key_of_open};
@@ -151,8 +151,9 @@ impl Publisher {
             return;
         }
         // Another account begins as a freqtrade that is seen for the first time: its history is no news.
-        let is_other =
-            told.as_ref().and_then(|told| told.day.as_ref()).is_some_and(|day| day.account_id != account);
+        let told_account = told.as_ref().and_then(|told| Some(told.day.as_ref()?.account_id.clone()));
+        let is_other = told_account.as_deref().is_some_and(|told| told != account);
+        let is_other_database = told_account.is_some_and(|told| differ_by_database(&told, account));
         if is_other {
             *told = None;
         }
@@ -165,8 +166,14 @@ impl Publisher {
         observed.day = Some(self.day_of(observed.day.take(), account, total, now));
         if is_other {
             for event in &mut events {
-                event.message =
-                    format!("freqtrade trades another account now, {account}, which is watched from now on");
+                event.message = if is_other_database {
+                    format!(
+                        "freqtrade uses another database now: its trades and results are an account of their own, {account}, \
+                         which is watched from now on"
+                    )
+                } else {
+                    format!("freqtrade trades another account now, {account}, which is watched from now on")
+                };
                 event.severity = Severity::Medium;
             }
         }

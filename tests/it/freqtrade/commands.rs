@@ -423,3 +423,18 @@ async fn a_stopped_freqtrade_with_open_trades_is_critical_and_one_without_is_not
     component_is(&app, "trading", "WARNING").await;
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_rests_the_symbols_that_were_asked_for_are_named() {
+    let freqtrade = ScriptedFreqtrade::start(vec![resting_trade(1, "BTC/USDT", 0.5)]).await;
+    let adapter = adapter_beside(&freqtrade).await;
+    for symbols in [json!(["ETH/USDT"]), json!(["ETH/USDT", "SOL/USDT"])] {
+        let named: Vec<&str> = symbols.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let said = format!("no entry order of {} rests", named.join(", "));
+        let predicted = adapter.predict("cancel-orders", json!({"symbols": symbols})).await;
+        assert!(predicted["message"].as_str().unwrap().contains(&said), "{predicted}");
+    }
+    let done = adapter.run("cancel-orders", "a", json!({"symbols": ["ETH/USDT"]})).await;
+    assert!(done["message"].as_str().unwrap().contains("no entry order of ETH/USDT rests"), "{done}");
+    assert!(freqtrade.acted().is_empty());
+}

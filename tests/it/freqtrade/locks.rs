@@ -89,6 +89,34 @@ async fn a_change_of_the_config_is_refused_with_the_reason_whatever_the_method()
         assert_eq!((status, &refused["error_code"]), (409, &json!("BOT_004")), "{method} {path}: {refused}");
         let cause = refused["cause"].as_str().unwrap();
         assert!(cause.contains("not changed. It says: ") && cause.contains("freqtrade"), "{cause}");
+        let remedy = refused["remediation"].as_str().unwrap();
+        assert!(remedy.contains("read-only for botops") && !remedy.contains("whoami"), "{remedy}");
     }
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_lock_is_named_with_its_end() {
+    let freqtrade = ScriptedFreqtrade::start(Vec::new()).await;
+    freqtrade.world().locks = vec![
+        json!({"id": 1, "active": true, "pair": "BTC/USDT", "side": "long", "reason": "Cooldown period",
+            "lock_end_timestamp": 4_070_908_800_000_i64}),
+        json!({"id": 2, "active": true, "pair": "ETH/USDT", "side": "*", "reason": "",
+            "lock_end_timestamp": 4_070_995_200_000_i64}),
+    ];
+    let adapter = adapter_beside(&freqtrade).await;
+    let botops = adapter.with_botops().await;
+    let shown = || async {
+        botops.get("/api/v1/state").await.1["locks"].as_array().is_some_and(|locks| locks.len() == 2)
+    };
+    until("the locks are shown", SOON, shown).await;
+    let (_, state) = botops.get("/api/v1/state").await;
+    assert_eq!(
+        state["locks"][0],
+        json!({"symbol": "BTC/USDT", "side": "long", "until": "2099-01-01T00:00:00Z", "reason": "Cooldown period"}),
+        "the one that ends first comes first"
+    );
+    let (_, view) = botops.send(Method::POST, "/api/v1/ask", &json!({"text": "show locks"})).await;
+    assert_eq!(view["answer"]["locks"], state["locks"], "{view:#}");
     botops.stop().await;
 }

@@ -298,3 +298,26 @@ async fn what_a_partial_exit_brought_is_named_until_its_trade_is_closed() {
     assert_eq!(shown["incomplete"], json!([]), "it is of another pair: {shown:#}");
     botops.stop().await;
 }
+
+/// A number of the config is money or decides about money: every digit of it stays as freqtrade wrote it.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_the_config_keep_their_digits() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.answer_text(
+        "show_config",
+        r#"{"dry_run": true, "stake_currency": "USDT", "exchange": "binance", "state": "running", "runmode": "dry_run",
+            "strategy": "Sample", "stoploss": -0.10, "tradable_balance_ratio": 0.9900000000000000000001,
+            "available_capital": 1000.00, "trailing_stop_positive": NaN, "password": 123456.789,
+            "minimal_roi": {"0": 0.10, "30": 1e-2}}"#,
+    );
+    let adapter = Adapter::start(&freqtrade);
+    let botops = adapter.with_botops().await;
+    let echo = || async { botops.get("/api/v1/config").await.1["echoed"].is_object() };
+    until("botops shows the echo", SOON, echo).await;
+    let shown = botops.request(Method::GET, "/api/v1/config").send().await.unwrap().text().await.unwrap();
+    for number in ["-0.10", "0.9900000000000000000001", "1000.00", r#""0":0.10"#, "1e-2"] {
+        assert!(shown.contains(number), "{number}: {shown}");
+    }
+    assert!(!shown.contains("123456"), "{shown}");
+    botops.stop().await;
+}

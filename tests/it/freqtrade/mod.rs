@@ -2,6 +2,8 @@
 //!
 //! `tests/data/freqtrade/` has answers of a real freqtrade 2026.9, as it gave them.
 
+mod absence;
+mod accounts;
 mod commands;
 mod conformance;
 mod identity;

@@ -444,10 +444,11 @@ catalogue! {
 
     // BOT: the bot and the connection to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,
-        "the bot does not answer on its socket",
-        "the bot is not running, or its socket is not reachable",
+        "the bot does not answer",
+        "the bot is not running, or cannot be reached from here",
         "the command was not delivered; reads go on from the last known state",
-        "Look at `presence` in the summary for the reason. Start the bot, or run the workflow `restart-bot`.",
+        "Look at `presence` and the warnings of the summary: they say why it does not answer, and who can start it, a \
+         supervisor through the workflow `restart-bot` or a person by hand.",
         next: [SUMMARY];
     BotTimeout = "BOT_002", 504, NetworkError, High, Refetch, effect: Unknown,
         "the bot did not say what it did",

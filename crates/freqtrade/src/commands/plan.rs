@@ -240,7 +240,7 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
     plan.exposure.orders_cancelled = Some(count);
     plan.exposure.orders_left = plan.exposure.orders_left.map(|left| left.saturating_sub(count));
     if steps.is_empty() {
-        plan.sentence = format!("no entry order rests{kept}");
+        plan.sentence = format!("no entry order{} rests{kept}", of_pairs(arguments));
     } else {
         let these = many(orders.len(), "resting order", "resting orders");
         plan.sentence = format!("cancel {these}: {}{kept}", list_names(&names));
@@ -248,6 +248,11 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
     }
     plan.stage(steps, ExpectedEffect::orders_gone(orders));
     plan
+}
+
+/// The pairs that were asked for, so that nobody takes what is said of them for a word about all.
+fn of_pairs(arguments: &CommandArguments) -> String {
+    arguments.pairs.as_ref().map_or_else(String::new, |pairs| format!(" of {}", list_names(pairs)))
 }
 
 fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {

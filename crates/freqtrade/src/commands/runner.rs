@@ -22,7 +22,7 @@ use super::facts::{CommandFacts, FactsReader};
 use super::follow_up::watch_effect;
 use super::journal::{CommandJournal, JournaledCommand};
 use super::plan::FreqtradePlan;
-use crate::polling::PictureCell;
+use crate::polling::{PictureCell, UpstreamReach};
 use crate::upstream::{FreqtradeClient, OWN_LOCK, UpstreamFailure};
 use botops_contract::{
     COMMAND_STATUS, Capability, CommandOutcome, CommandProgress, CommandRequest, CommandResult,
@@ -143,7 +143,11 @@ impl Commands {
             FoundCommand::Open(answer) => (answer, false),
             FoundCommand::New(answer) => (answer, true),
         };
-        Ok(wait_for_answer(answer, &id, !is_new).await)
+        let answered = wait_for_answer(answer).await;
+        Ok(match answered {
+            Some(result) => CommandResult { replayed: !is_new, ..result },
+            None => self.shared.unfinished_answer(&id),
+        })
     }
 
     /// How far a command has got. Reading it changes nothing.
@@ -184,6 +188,22 @@ impl CommandsUnderWay {
             awaited: None,
         };
         answer_to(command, predicted)
+    }
+
+    /// The answer to a sender who waits no longer: how far the command has got, and what keeps it.
+    fn unfinished_answer(&self, id: &str) -> CommandResult {
+        let is_begun = lock(&self.journal).find(id).is_some();
+        let sent = if is_begun {
+            "the adapter carries it out: freqtrade was sent a request, or may have been, and its effect was not seen yet"
+        } else {
+            "nothing was sent to freqtrade yet: its own state has to be read first, and a command before this one to end"
+        };
+        let reach = match self.cell.reach() {
+            UpstreamReach::Refused { message, .. } => format!("; {message}"),
+            UpstreamReach::Answers => String::new(),
+        };
+        let message = format!("{sent}{reach}. Its status says how it ends");
+        bare_result(id, CommandOutcome::Unconfirmed, &clean(&message, LONGEST_MESSAGE))
     }
 
     fn progress_of(&self, command_id: &str) -> (CommandProgress, Option<CommandResult>) {
@@ -351,20 +371,9 @@ impl Drop for OpenCommandGuard {
 }
 
 /// Waits for the answer as long as its sender does.
-async fn wait_for_answer(mut answer: OpenAnswer, id: &str, replayed: bool) -> CommandResult {
+async fn wait_for_answer(mut answer: OpenAnswer) -> Option<CommandResult> {
     let answered = tokio::time::timeout(REPLY_LIMIT, answer.wait_for(Option::is_some)).await;
-    let result = match answered {
-        Ok(Ok(result)) => result.clone(),
-        _ => None,
-    };
-    match result {
-        Some(result) => CommandResult { replayed, ..result },
-        None => bare_result(
-            id,
-            CommandOutcome::Unconfirmed,
-            "it is under way, and its effect was not seen yet; its status says how it ends",
-        ),
-    }
+    answered.ok()?.ok()?.clone()
 }
 
 /// The answer of a command that came before. One without an answer was cut off when the adapter ended.

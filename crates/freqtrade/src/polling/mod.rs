@@ -1,5 +1,6 @@
 //! When freqtrade is asked what, the newest answer of each kind, and whether it answers at all.
 
+mod account_names;
 mod bot_life;
 mod error_lines;
 mod picture;
@@ -11,6 +12,7 @@ mod trade_puller;
 mod upstream_clock;
 mod wake_socket;
 
+pub(crate) use account_names::{AccountNames, differ_by_database};
 pub(crate) use bot_life::BotLife;
 pub(crate) use picture::{PictureCell, PolledPart, UpstreamPicture};
 pub(crate) use pollers::{Pollers, PollersOptions};

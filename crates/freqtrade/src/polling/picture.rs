@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use botops_core::text::sha256_hex;
+use botops_contract::VerbatimJson;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::bot_life::BotLife;
@@ -76,11 +75,13 @@ impl<T> PolledPart<T> {
 }
 
 /// The config as it is used, as it came without secrets, and when it came.
-pub(super) type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
+pub(super) type ConfigAnswer = (ConfigEcho, VerbatimJson, DateTime<Utc>);
 
 /// What was asked together.
 #[derive(Debug)]
 pub(super) struct UpstreamRound {
+    /// The account that these answers are of; `None` where they do not say it.
+    pub account: Option<String>,
     pub config: Result<ConfigAnswer, UpstreamFailure>,
     pub health: Result<(HealthAnswer, DateTime<Utc>), UpstreamFailure>,
     /// freqtrade's clock when it told its health.
@@ -93,7 +94,7 @@ pub(super) struct UpstreamRound {
 pub(crate) struct UpstreamPicture {
     pub config: PolledPart<ConfigEcho>,
     /// The same answer as it came, without secrets.
-    pub config_as_told: PolledPart<Value>,
+    pub config_as_told: PolledPart<VerbatimJson>,
     pub health: PolledPart<HealthAnswer>,
     pub clock: UpstreamClock,
     pub open_trades: PolledPart<ReadList<FreqtradeTrade>>,
@@ -105,7 +106,9 @@ pub(crate) struct UpstreamPicture {
     pub errors: Arc<ErrorLines>,
     /// Requests of commands that freqtrade refused, which it writes into its log as errors.
     pub refused: Arc<RefusedRequests>,
-    /// The account of the newest config, also while none is known.
+    /// The account that the newest round is of.
+    account: Option<String>,
+    /// The same, also while none is known.
     last_account: Option<String>,
     /// Trades that were open and of which the closed ones, which are read at another moment, were not read since.
     pub left_trades: BTreeSet<String>,
@@ -143,7 +146,8 @@ impl UpstreamPicture {
             }
             Err(failure) => self.config.set(Err(failure), now),
         }
-        let account = self.account_id().or_else(|| self.last_account.clone());
+        let account = round.account.clone().or_else(|| self.last_account.clone());
+        self.account = round.account;
         let was = std::mem::replace(&mut self.last_account, account);
         let is_other = was.is_some() && was != self.last_account;
         if is_other {
@@ -173,24 +177,15 @@ impl UpstreamPicture {
             && self.life.is_some()
     }
 
-    /// Names the account; `None` until the config was read.
+    /// Names the account; `None` until freqtrade said which it trades.
     pub(crate) fn account_id(&self) -> Option<String> {
-        self.config.value().map(account_id_of)
+        self.account.clone()
     }
-}
 
-/// Names the account: the exchange, whether it is real money, and the currency. A run on paper is an account of its own.
-pub(super) fn account_id_of(config: &ConfigEcho) -> String {
-    let word = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
-    let money = match (config.dry_run, config.demo_trading) {
-        (Some(false), Some(true)) => "demo",
-        (Some(false), _) => "live",
-        (Some(true), _) => "dry",
-        (None, _) => "unknown",
-    };
-    let mode = config.trading_mode.as_deref().unwrap_or("spot");
-    let name = format!("{}-{mode}-{money}-{}", word(&config.exchange), word(&config.stake_currency));
-    if name.len() <= 128 { name } else { sha256_hex(name) }
+    /// The account that was known last, also while none is.
+    pub(super) fn last_account(&self) -> Option<&str> {
+        self.last_account.as_deref()
+    }
 }
 
 /// The shared picture; cloning is cheap.
@@ -307,7 +302,8 @@ mod tests {
         let at = DateTime::from_timestamp(1_000, 0).unwrap();
         let config: ConfigEcho = serde_json::from_str(&format!("{{\"dry_run\": {dry_run}}}")).unwrap();
         UpstreamRound {
-            config: Ok((config, Value::Null, at)),
+            account: Some(format!("dry: {dry_run}")),
+            config: Ok((config, VerbatimJson::default(), at)),
             health: Ok((HealthAnswer::default(), at)),
             clock: None,
             open_trades: Ok((serde_json::from_str(trades).unwrap(), at)),

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::account_names::AccountNames;
 use super::bot_life::{BotLife, LifeReading, RING};
 use super::error_lines::ErrorLines;
 use super::picture::{ConfigAnswer, PictureCell, PolledPart, UpstreamPicture, UpstreamRound};
@@ -18,7 +19,6 @@ use crate::credentials::UpstreamCredentials;
 use crate::trades::ClosedTradeLog;
 use crate::upstream::{
     ConfigEcho, FreqtradeClient, HealthAnswer, HideSecrets, LogLine, LogsAnswer, UpstreamFailure,
-    shown_config,
 };
 
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
@@ -49,6 +49,7 @@ pub(crate) struct PollersOptions {
     pub credentials: Arc<UpstreamCredentials>,
     pub cell: PictureCell,
     pub trades: ClosedTradeLog,
+    pub names: AccountNames,
     /// How often config, health and open trades are read.
     pub poll_interval: Duration,
     /// The start of freqtrade that an earlier run of the adapter saw.
@@ -139,10 +140,17 @@ impl Pollers {
                 .contains(&Some(&UpstreamFailure::TooOften));
             self.note_config(config.as_ref());
             let was = cell.load();
-            let round = UpstreamRound { config, health, clock, open_trades: trades };
+            let database = health.as_ref().ok().map(|(health, _)| health.database);
+            let account = match &config {
+                Ok((echo, ..)) => self.options.names.name(echo, database, was.last_account()),
+                // The parts of before stay, and so does what they are of.
+                Err(_) => was.account_id(),
+            };
+            let round = UpstreamRound { account, config, health, clock, open_trades: trades };
             cell.update(|picture| picture.take_round(round, Utc::now()));
             let is = cell.load();
-            let is_other = was.account_id().is_some_and(|was| is.account_id() != Some(was));
+            let is_other = was.last_account().is_some_and(|was| is.account_id().is_some_and(|is| is != was))
+                || was.account_id().is_none() && is.account_id().is_some();
             if is_other || !is.left_trades.is_subset(&was.left_trades) {
                 cell.wake_slow_poller();
             }
@@ -156,7 +164,7 @@ impl Pollers {
 
     async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
         let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
-        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read_shown()?), answer.at))
+        Ok((answer.read::<ConfigEcho>()?, answer.read_shown_config()?, answer.at))
     }
 
     /// Health, when it came, and freqtrade's clock then.
@@ -220,11 +228,12 @@ impl Pollers {
     async fn read_trades(&self) -> Duration {
         let cell = &self.options.cell;
         let before = cell.load();
-        // The first round, which names the account, comes at once.
         if before.account_id().is_none() {
-            return LEAST_PAUSE;
+            // The first round, which names the account, comes at once; later, whoever learns of another one wakes this.
+            return if before.last_account().is_none() { LEAST_PAUSE } else { SLOW_EVERY };
         }
-        match pull_trades(&self.options.client, &self.options.trades).await {
+        let PollersOptions { client, trades, names, .. } = &self.options;
+        match pull_trades(client, trades, names, before.last_account()).await {
             Ok((account, new)) => {
                 // A trade that had left and did not close was deleted; one that left since may still be found.
                 let is_same = before.account_id() == Some(account);

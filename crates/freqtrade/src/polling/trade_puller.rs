@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::task::block_in_place;
 
-use super::picture::account_id_of;
+use super::account_names::AccountNames;
 use crate::trades::{ClosedTrade, ClosedTradeLog, key_of_open};
-use crate::upstream::{ConfigEcho, FreqtradeClient, TradesAnswer, UpstreamFailure};
+use crate::upstream::{ConfigEcho, FreqtradeClient, HealthAnswer, TradesAnswer, UpstreamFailure};
 
 /// Trades in one page: a page with its orders is some 200 KB.
 const PAGE: usize = 100;
@@ -18,7 +18,7 @@ const MOST_PAGES: usize = 10_000;
 /// Reading trades goes through freqtrade's database.
 const TRADES_LIMIT: Duration = Duration::from_secs(10);
 
-/// The config is in freqtrade's memory.
+/// Config and health are in freqtrade's memory.
 const CONFIG_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reads freqtrade's closed trades, newest first, and gives the account of which they are and how many were new.
@@ -29,8 +29,10 @@ const CONFIG_LIMIT: Duration = Duration::from_secs(5);
 pub(super) async fn pull_trades(
     client: &FreqtradeClient,
     log: &ClosedTradeLog,
+    names: &AccountNames,
+    last_account: Option<&str>,
 ) -> Result<(String, usize), UpstreamFailure> {
-    let account = read_account(client).await?;
+    let account = read_account(client, names, last_account).await?;
     let is_known = log.is_complete(&account);
     let (mut found, mut seen, mut unreadable) = (Vec::new(), HashSet::new(), 0);
     for page in 0..MOST_PAGES {
@@ -47,7 +49,7 @@ pub(super) async fn pull_trades(
             break;
         }
     }
-    if read_account(client).await? != account {
+    if read_account(client, names, last_account).await? != account {
         return Err(UpstreamFailure::Unreadable("it trades another account now".to_owned()));
     }
     if unreadable > 0 && log.note_unreadable() {
@@ -61,7 +63,20 @@ pub(super) async fn pull_trades(
     Ok((account, new))
 }
 
-async fn read_account(client: &FreqtradeClient) -> Result<String, UpstreamFailure> {
+/// The account that freqtrade trades at this moment.
+async fn read_account(
+    client: &FreqtradeClient,
+    names: &AccountNames,
+    last_account: Option<&str>,
+) -> Result<String, UpstreamFailure> {
     let config: ConfigEcho = client.get("show_config", CONFIG_LIMIT).await?.read()?;
-    Ok(account_id_of(&config))
+    let health = client.get("health", CONFIG_LIMIT).await.and_then(|answer| answer.read::<HealthAnswer>());
+    let database = match health {
+        Ok(health) => Some(health.database),
+        Err(failure) if failure.was_answered() => None,
+        Err(failure) => return Err(failure),
+    };
+    let account = names.name(&config, database, last_account);
+    account
+        .ok_or_else(|| UpstreamFailure::Unreadable("it does not say yet which database it uses".to_owned()))
 }

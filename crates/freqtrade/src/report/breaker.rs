@@ -1,6 +1,6 @@
 //! Locks of freqtrade as the circuit breaker of the contract.
 
-use botops_contract::{Breaker, BreakerState};
+use botops_contract::{Breaker, BreakerState, EntryLock};
 use chrono::{DateTime, Utc};
 
 use crate::polling::UpstreamPicture;
@@ -67,6 +67,26 @@ pub(super) fn breaker_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Optio
         needs_human: (source == OPERATOR && end.is_none()).then(|| "resume".to_owned()),
         stops: Some(STOPPED_BY_LOCK.to_owned()),
     })
+}
+
+/// Every lock that holds, those that end first before the others; `None` when the locks were not read.
+pub(super) fn entry_locks_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Option<Vec<EntryLock>> {
+    picture.locks.value()?;
+    let mut locks: Vec<EntryLock> = holding_locks(picture, now).into_iter().map(entry_lock).collect();
+    locks.sort_by(|a, b| {
+        (a.until.is_none(), a.until, &a.symbol).cmp(&(b.until.is_none(), b.until, &b.symbol))
+    });
+    Some(locks)
+}
+
+fn entry_lock(lock: &PairLock) -> EntryLock {
+    EntryLock {
+        symbol: lock.pair.clone(),
+        side: lock.side.clone().filter(|side| side != "*"),
+        // One that was set until somebody resumes has no end that anybody waits for.
+        until: lock.until.filter(|until| *until < endless_lock()),
+        reason: lock.reason.clone().filter(|reason| !reason.is_empty()),
+    }
 }
 
 /// What set the lock, as far as its reason shows it: freqtrade does not say.

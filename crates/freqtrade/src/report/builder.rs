@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::account::account_of;
-use super::breaker::breaker_of;
+use super::breaker::{breaker_of, entry_locks_of};
 use super::config_echo::echoed_config_of;
 use super::failures::failure_in;
 use super::hello::trading_mode;
@@ -67,6 +67,8 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
     let performance = performance_of(picture, sums, positions.as_deref(), as_of, &mut unknown);
     let circuit_breaker = breaker_of(picture, now);
     unknown.note("circuit_breaker", circuit_breaker.as_ref(), why_missing(&picture.locks));
+    let locks = entry_locks_of(picture, now);
+    unknown.note("locks", locks.as_ref(), why_missing(&picture.locks));
     let last_trade_at = orders.iter().flatten().filter(|order| order.average_fill_price.is_some());
     let last_trade_at = last_trade_at.filter_map(|order| order.updated_at).max();
     let failures = LogFailures::of(picture, now);
@@ -109,6 +111,7 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
         worst_error_last_hour: failures.worst,
         last_trade_at,
         no_entry_reasons: Some(reasons),
+        locks,
         loop_stats,
         unknown: unknown.into_fields(),
     }

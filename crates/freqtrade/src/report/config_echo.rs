@@ -15,7 +15,7 @@ const PROOF: &str =
 
 /// The echo; `None` until it was read.
 pub(super) fn echoed_config_of(picture: &UpstreamPicture) -> Option<EchoedConfig> {
-    let values = picture.config_as_told.value()?.into();
+    let values = picture.config_as_told.value()?.clone();
     let as_of = picture.config_as_told.at();
     Some(EchoedConfig { reason: NOT_MANAGED.to_owned(), proof: PROOF.to_owned(), as_of, values })
 }

@@ -5,7 +5,6 @@ use botops_core::redact;
 use botops_core::text::clean;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_seconds, lenient_text};
@@ -69,56 +68,12 @@ pub(crate) struct ConfigEcho {
     pub tradable_balance_ratio: Option<Amount>,
 }
 
-/// What `show_config` may show to others: every value that it gave when this was written. What is not in this list may be
-/// a secret.
-const SHOWN: [&str; 38] = [
-    "version",
-    "strategy_version",
-    "api_version",
-    "dry_run",
-    "trading_mode",
-    "margin_mode",
-    "short_allowed",
-    "stake_currency",
-    "stake_amount",
-    "available_capital",
-    "stake_currency_decimals",
-    "max_open_trades",
-    "minimal_roi",
-    "stoploss",
-    "stoploss_on_exchange",
-    "trailing_stop",
-    "trailing_stop_positive",
-    "trailing_stop_positive_offset",
-    "trailing_only_offset_is_reached",
-    "unfilledtimeout",
-    "order_types",
-    "use_custom_stoploss",
-    "timeframe",
-    "timeframe_ms",
-    "timeframe_min",
-    "exchange",
-    "demo_trading",
-    "strategy",
-    "force_entry_enable",
-    "exit_pricing",
-    "entry_pricing",
-    "bot_name",
-    "state",
-    "runmode",
-    "position_adjustment_enable",
-    "max_entry_position_adjustment",
-    "process_throttle_secs",
-    "tradable_balance_ratio",
-];
-
-/// The answer of `show_config` as it came, without what may be a secret: other names, and texts that look like one.
-pub(crate) fn shown_config(mut told: Value) -> Value {
-    if let Value::Object(members) = &mut told {
-        members.retain(|name, _| SHOWN.contains(&name.as_str()));
+impl ConfigEcho {
+    /// Whether its loop goes round, be it without new entries.
+    pub(crate) fn is_running(&self) -> bool {
+        let state = self.state.as_deref().unwrap_or_default();
+        ["running", "paused"].iter().any(|running| state.eq_ignore_ascii_case(running))
     }
-    redact::json(&mut told);
-    told
 }
 
 /// `health`: when freqtrade's loop last went round.
@@ -130,6 +85,25 @@ pub(crate) struct HealthAnswer {
     /// Changes with a start from `stopped` and with a reload of the config, not with a resume.
     #[serde(rename = "bot_startup_ts", deserialize_with = "lenient_seconds")]
     pub startup: Option<DateTime<Utc>>,
+    /// freqtrade keeps this in its database, so another database tells another time.
+    #[serde(rename = "bot_start_ts", deserialize_with = "database_use")]
+    pub database: DatabaseUse,
+}
+
+/// Since when a database of freqtrade is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DatabaseUse {
+    /// freqtrade does not tell it: older ones have no such value.
+    #[default]
+    NotTold,
+    /// It was not used yet.
+    NotYet,
+    /// When it was first used, which never changes.
+    Since(DateTime<Utc>),
+}
+
+fn database_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DatabaseUse, D::Error> {
+    Ok(lenient_seconds(deserializer)?.map_or(DatabaseUse::NotYet, DatabaseUse::Since))
 }
 
 /// `balance`: what the account holds.

@@ -15,8 +15,10 @@ use serde_json::{Value, json};
 use super::failure::UpstreamFailure;
 use super::json_text::without_bare_words;
 use super::secret_words::{HideSecrets, SecretWords};
+use super::shown_config::shown_config;
 use crate::credentials::{UpstreamCredentials, UpstreamProof};
 use crate::options::UpstreamAddress;
+use botops_contract::VerbatimJson;
 use botops_core::object_reader::read_json_bytes;
 use botops_core::redact;
 use botops_core::text::clean;
@@ -62,9 +64,11 @@ impl UpstreamAnswer {
         Ok(read)
     }
 
-    /// The whole answer as it may be shown: secrets are masked in its texts.
-    pub(crate) fn read_shown(&self) -> Result<Value, UpstreamFailure> {
-        Ok(self.secrets.hidden_from(self.parse()?))
+    /// The config that it echoes, as it may be shown.
+    pub(crate) fn read_shown_config(&self) -> Result<VerbatimJson, UpstreamFailure> {
+        let text = without_bare_words(&self.body);
+        let shown = std::str::from_utf8(&text).ok().and_then(|text| shown_config(text, &self.secrets));
+        shown.ok_or_else(|| UpstreamFailure::Unreadable("not the JSON that this path gives".to_owned()))
     }
 
     /// Reads it as it is. The parser's own error is dropped, since it quotes the answer.

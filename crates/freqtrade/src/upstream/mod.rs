@@ -7,11 +7,12 @@ mod json_text;
 mod lenient;
 mod login;
 mod secret_words;
+mod shown_config;
 mod trade_answers;
 
 pub(crate) use answers::{
-    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
-    PairLock, WhitelistAnswer, endless_lock, shown_config,
+    BalanceAnswer, ConfigEcho, CurrencyBalance, DatabaseUse, HealthAnswer, LocksAnswer, LogLine, LogsAnswer,
+    OWN_LOCK, PairLock, WhitelistAnswer, endless_lock,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use botops_core::redact;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 
 use super::answers::{
     BalanceAnswer, ConfigEcho, HealthAnswer, LocksAnswer, LogsAnswer, OWN_LOCK, WhitelistAnswer,
@@ -41,22 +40,6 @@ impl SecretWords {
         if let Some(text) = text {
             *text = self.hide(text);
         }
-    }
-
-    /// Masks the texts of a JSON value, not its names and numbers.
-    fn hide_in_values(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => *text = self.hide(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in_values(item)),
-            Value::Object(members) => members.values_mut().for_each(|member| self.hide_in_values(member)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-
-    /// The value as it may be shown.
-    pub(super) fn hidden_from(&self, mut value: Value) -> Value {
-        self.hide_in_values(&mut value);
-        value
     }
 }
 
@@ -144,9 +127,6 @@ mod tests {
             serde_json::from_value(json!({"state": "running", "bot_name": "running"})).unwrap();
         echo.hide_secrets(&secrets("running"));
         assert_eq!((echo.state.as_deref(), echo.bot_name.as_deref()), (Some("running"), Some("*****")));
-        let told = json!({"123456": 123_456.5, "note": "is 123456"});
-        let expected = json!({"123456": 123_456.5, "note": "is *****"});
-        assert_eq!(secrets("123456").hidden_from(told), expected);
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl ReportSources<'_> {
             worst_error_last_hour: self.errors.worst_last_hour(),
             last_trade_at: book.last_fill_at,
             no_entry_reasons: Some(self.no_entry_reasons),
+            locks: None,
             loop_stats: self.loop_stats,
             unknown: vec![UnknownField {
                 field: "account.day_trade_count".to_owned(),

@@ -2,6 +2,9 @@
 //!
 //! A refusal proves that nothing happened only by a status and a reason that speak of the request.
 
+use std::sync::Arc;
+
+use super::absence::AbsenceAdvice;
 use super::presence::Presence;
 use botops_contract::ContractRefusal;
 use botops_core::error::{Code, Effect, Error};
@@ -11,8 +14,9 @@ use botops_core::error::{Code, Effect, Error};
 pub enum CallError {
     /// The bot never got it; the text says why. Nothing happened.
     NotDelivered(String),
-    /// It was not sent, since the bot is as this presence says; the text says why. Nothing happened.
-    NotSent(Presence, String),
+    /// It was not sent, since the bot is as this presence says; the text says why, and what a person can do where the bot
+    /// does not answer. Nothing happened.
+    NotSent(Presence, String, Option<Arc<AbsenceAdvice>>),
     /// It was sent, and the answer did not come (in time). It may have happened.
     TimedOut,
     /// The bot understood it and said no. Nothing happened.
@@ -60,9 +64,9 @@ impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NotDelivered(reason) => Self::new(Code::BotOffline).detail(reason),
-            CallError::NotSent(presence, reason) => {
+            CallError::NotSent(presence, reason, absence) => {
                 let error = Self::new(Code::BotOffline).detail(format!("the bot is {presence}: {reason}"));
-                match remedy_while(presence) {
+                match absence.as_deref().map(|absence| absence.remedy.as_str()).or(remedy_while(presence)) {
                     Some(remedy) => error.remedy(remedy),
                     None => error,
                 }
@@ -87,15 +91,9 @@ impl From<CallError> for Error {
     }
 }
 
-/// What to do about a bot that takes no call though it is there, so that starting it would be wrong; `None` where it may
-/// be gone.
+/// What to do about a bot that is there and takes no call; `None` for one that answers, or does not answer at all.
 fn remedy_while(presence: Presence) -> Option<&'static str> {
     match presence {
-        Presence::Hung => Some(
-            "It hangs, and it is there: do not start another one. Look at its process and its log; nothing that was not \
-             sent is sent later. Run the workflow `restart-bot` only once a person decided that it has to end: nobody \
-             manages its open positions while it hangs or starts.",
-        ),
         Presence::Incompatible => Some(
             "It is there, and it is not understood or lets nobody in: correct what `cause` says. Starting it again \
              changes nothing of that.",
@@ -105,6 +103,7 @@ fn remedy_while(presence: Presence) -> Option<&'static str> {
         ),
         Presence::Connected
         | Presence::Slow
+        | Presence::Hung
         | Presence::Exited
         | Presence::Unreachable
         | Presence::NeverSeen => None,

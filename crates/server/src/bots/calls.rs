@@ -35,7 +35,9 @@ impl BotCalls {
 
     /// What became of a command, asked of a bot that can say so.
     pub(super) async fn command_status(&self, path: &str) -> Result<CommandStatus, CallError> {
-        self.get(COMMAND_STATUS, path).await
+        let connection = self.link.connection_for_status(COMMAND_STATUS)?;
+        let answer = self.exchange(COMMAND_STATUS, connection.get(path), READ_DEADLINE).await?;
+        Self::read(&format!("GET {path}"), &answer)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -87,8 +89,17 @@ impl BotCalls {
         deadline: Duration,
     ) -> Result<HttpAnswer, CallError> {
         let connection = self.link.connection_for_call(capability)?;
+        self.exchange(capability, request(&connection), deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        capability: &str,
+        request: reqwest::RequestBuilder,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, CallError> {
         self.link.counters.calls.fetch_add(1, Ordering::Relaxed);
-        let sent = exchange::exchange(request(&connection), deadline).await;
+        let sent = exchange::exchange(request, deadline).await;
         let answer = sent.map_err(|failure| match failure {
             TransportFailure::Away(reason) => CallError::NotDelivered(reason),
             TransportFailure::Late | TransportFailure::Cut => CallError::TimedOut,

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::absence::AbsenceAdvice;
 use super::call_error::CallError;
 use super::calls::BotCalls;
 use super::commands::{self, CommandAsker, CommandFollower, OpenCommands, PendingCommand};
@@ -144,7 +145,11 @@ impl Bots {
             }
             Err(doubt) => {
                 pending.record_doubt();
-                Err(with_command(doubt))
+                // The answer may have taken long: what to do depends on how the bot is by now.
+                Err(with_command(match self.snapshot().absence.as_deref() {
+                    Some(absence) => doubt.remedy(remedy_in_doubt(absence)),
+                    None => doubt,
+                }))
             }
         }
     }
@@ -259,4 +264,14 @@ impl Bots {
         sanitise::config_ack(&mut ack);
         Ok(ack)
     }
+}
+
+/// What to do about a command of unknown effect while the bot does not answer. Whoever repeats it makes it act at a time
+/// that nobody chose.
+fn remedy_in_doubt(absence: &AbsenceAdvice) -> String {
+    format!(
+        "Do not send it again while the bot does not answer. botops asks for an hour what became of it, and tells that as a \
+         second `control` event with this command id (`GET events?kind=control`). {}",
+        absence.remedy
+    )
 }

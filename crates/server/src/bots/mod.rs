@@ -5,6 +5,7 @@
 //! who may be at its other end, polling, retries, the event subscription, and what a bot can do wrong on a wire.
 //! However many clients read, the bot is asked once per interval: no read asks the bot.
 
+mod absence;
 mod api;
 mod call_error;
 mod calls;
@@ -28,6 +29,7 @@ mod supervisor;
 mod trading_day;
 mod transport;
 
+pub use absence::AbsenceAdvice;
 pub use api::{BotControl, routes};
 pub use call_error::CallError;
 pub use commands::CommandAsker;

@@ -122,6 +122,7 @@ impl OperatorCommands {
         }
         let known = self.lock();
         let notes = OperatorNotes {
+            pause: known.pause.clone().filter(|pause| pause.lost_at.is_none()),
             lost_pause: known.pause.clone().filter(|pause| pause.lost_at.is_some()),
             failed: known.failed.clone(),
         };

@@ -28,6 +28,8 @@ pub struct FailedCommand {
 /// What readers of the state are told of operators' commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorNotes {
+    /// The pause that holds, as far as botops knows: given through it, kept by the bot, and taken back by nobody.
+    pub pause: Option<OperatorPause>,
     /// A pause that the bot did not keep over a start, and that nobody gave or took back since.
     pub lost_pause: Option<OperatorPause>,
     /// Commands that failed, the newest first; one a verb.

@@ -169,6 +169,15 @@ impl BotProcesses {
         }
     }
 
+    /// The process to name to people, with its state: one that is known, or the one that the bot named as its own. The bot's
+    /// word about it is no proof of anything.
+    pub(super) fn named_process(&self) -> (Option<u32>, ProcessState) {
+        match (self.known.first(), self.claimed) {
+            (None, Some(claimed)) => (Some(claimed.pid), claimed.state()),
+            (known, _) => (known.map(|process| process.pid), self.state()),
+        }
+    }
+
     /// CPU time that they and all they started have used, in kernel ticks.
     pub(super) fn cpu_ticks(&self) -> u64 {
         self.all_living().into_iter().chain(self.claimed).map(ProcessId::cpu_ticks).sum()

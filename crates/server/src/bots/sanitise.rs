@@ -45,6 +45,7 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         open_orders: beyond.iter().filter(|order| order.may_still_fill()).count(),
         positions: report.positions.as_mut().map_or(0, |positions| cut(positions, MAX_POSITIONS)),
         orders: report.orders.as_mut().map_or(0, |orders| cut(orders, MAX_ORDERS)),
+        locks: report.locks.as_mut().map_or(0, |locks| cut(locks, MAX_NAMES)),
         errors: report.recent_errors.as_mut().map_or(0, |errors| cut(errors, MAX_ERRORS)),
         ..DroppedItems::default()
     };
@@ -96,6 +97,11 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
     report.recent_errors.iter_mut().flatten().for_each(semantic_error);
     if let Some(reasons) = &mut report.no_entry_reasons {
         names(reasons);
+    }
+    for (index, lock) in report.locks.iter_mut().flatten().enumerate() {
+        symbol(&mut lock.symbol, || format!("/locks/{index}/symbol"), unreadable);
+        optional(&mut lock.side, WORD);
+        optional(&mut lock.reason, SENTENCE);
     }
     cut(&mut report.unknown, MAX_NAMES);
     for unknown in &mut report.unknown {

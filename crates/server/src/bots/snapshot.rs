@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::operator_notes::OperatorNotes;
+use super::absence::AbsenceAdvice;
 use super::presence::Presence;
 use super::reading::UnreadablePart;
 use super::restart_proof::UnaskedRestart;
@@ -47,6 +48,8 @@ pub struct BotSnapshot {
     pub poll_latency: Option<Duration>,
     /// Polls started in this run of botops.
     pub polls: u64,
+    /// What a person is told while it does not answer; `None` while it does.
+    pub absence: Option<Arc<AbsenceAdvice>>,
     /// Whether it may be started or restarted without anybody asking for it.
     pub unasked_restart: Arc<UnaskedRestart>,
     /// What became of operators' commands, as far as a reader has to know it.
@@ -208,6 +211,8 @@ pub struct DroppedItems {
     pub unread_positions: usize,
     /// Orders that could not be read and are not in the list: how many may still fill is not known then.
     pub unread_orders: usize,
+    /// Locks beyond the first 200.
+    pub locks: usize,
     /// Recent errors beyond the first 200.
     pub errors: usize,
 }

@@ -44,7 +44,8 @@ pub(crate) fn not_offered(seen: &BotSnapshot) -> Error {
         let detail = "the bot lists `config` in its hello and not `config-schema`, so nobody here knows what its config \
                       may hold: it is neither checked nor changed. Change it where the bot keeps it; a bot that serves \
                       `GET config/schema` and `GET config/document` lists `config-schema`";
-        return Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG_SCHEMA);
+        let error = Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG_SCHEMA);
+        return error.remedy(read_only_remedy(seen));
     }
     let missing = "the bot does not list `config` in its hello, so its config is not kept here and is";
     let detail = match echoed_config(seen) {
@@ -54,7 +55,21 @@ pub(crate) fn not_offered(seen: &BotSnapshot) -> Error {
              and lists `config` when it starts again has one here from then on"
         ),
     };
-    Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG)
+    let error = Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG);
+    error.remedy(read_only_remedy(seen))
+}
+
+/// What to do instead of a change that is never made here.
+fn read_only_remedy(seen: &BotSnapshot) -> String {
+    let shown = if echoed_config(seen).is_some() {
+        " `GET /api/v1/config` shows under `echoed` what the bot says that it runs."
+    } else {
+        ""
+    };
+    format!(
+        "This bot's config is read-only for botops: no call of this API changes it, with any key. Change it where the bot \
+         keeps it, in its own file, and let the bot take it as it does without botops (`cause` says more).{shown}"
+    )
 }
 
 /// What the bot shows of a config that is not kept here.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::moment::StateMoment;
+use super::pause_view::PauseView;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, LoopAge, Presence};
 use crate::errors::ReportedError;
@@ -50,14 +51,16 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
         return (BotHealthStatus::Degraded, faults.join(" "));
     }
     let reason = match report.phase {
-        BotPhase::Paused => format!(
-            "The bot answers and is paused: exits only{}.",
-            report
-                .phase_reason
-                .as_deref()
-                .map(|why| format!(" ({})", without_full_stop(why)))
-                .unwrap_or_default()
-        ),
+        BotPhase::Paused => {
+            let given = PauseView::of(moment).map(|pause| format!(" {}", pause.sentence()));
+            let says = report.phase_reason.as_deref().map(without_full_stop);
+            let says = says.map(|why| format!(" The bot says: {why}."));
+            format!(
+                "The bot answers and is paused: exits only.{}{}",
+                given.unwrap_or_default(),
+                says.unwrap_or_default()
+            )
+        }
         BotPhase::Other => format!(
             "The bot answers; its phase is {}.",
             report.phase_raw.as_deref().map_or_else(

@@ -11,15 +11,36 @@ use serde_json::json;
 use super::metrics::{MetricsView, OpsNumbers};
 use super::model::{ConfigSync, OverviewExtras};
 use super::moment::StateMoment;
-use super::state_view::StateView;
+use super::pause_view::PauseView;
+use super::state_view::{LastKnownView, StateView};
 use super::summary::render_summary;
 use crate::bots::{BotSnapshot, DroppedItems, FirstSeen, Presence, UnaskedRestart};
 use crate::errors::UndatedErrors;
-use botops_contract::{BotReport, Hello};
+use botops_contract::{BotPhase, BotReport, Hello};
 
 /// The state of the made-up bot.
 pub(super) fn state() -> StateView {
     with_moment(StateView::of)
+}
+
+/// A state in which every part is filled, those included that no bot has at the same time.
+pub(super) fn filled_state() -> StateView {
+    let moment = Some(at("2026-11-23T15:30:01Z"));
+    let pause = PauseView {
+        by: Some("operator".to_owned()),
+        at: moment,
+        reason: Some("news at two".to_owned()),
+        ended_by: Some("POST /api/v1/control/resume".to_owned()),
+    };
+    let last_known = LastKnownView {
+        as_of: moment,
+        age_seconds: Some(12.0),
+        phase: Some(BotPhase::Running),
+        trading_enabled: Some(true),
+        session_state: None,
+        market_status: None,
+    };
+    StateView { pause: Some(pause), last_known: Some(last_known), ..state() }
 }
 
 /// The summary of the made-up bot as JSON.
@@ -79,6 +100,7 @@ pub(super) fn snapshot() -> BotSnapshot {
         received_at: Some(at("2026-11-23T15:30:01Z")),
         as_of_seen: Some(just_seen()),
         tick_seen: Some(just_seen()),
+        absence: None,
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         operator: Arc::default(),
         next_poll: std::time::Instant::now(),
@@ -140,6 +162,7 @@ fn report() -> BotReport {
             "timestamp": "2026-11-23T15:12:09Z"}],
         "error_count_last_hour": 1, "worst_error_last_hour": "medium", "last_trade_at": "2026-11-23T15:29:58Z",
         "no_entry_reasons": ["NVDA: buying power is too small"],
+        "locks": [{"symbol": "TSLA", "side": "long", "until": "2026-11-23T16:00:00Z", "reason": "two losses in an hour"}],
         "loop": {"ticks": 14405, "tick_delay_p50_ms": 0.1, "tick_delay_p99_ms": 0.4, "tick_delay_max_ms": 1.9,
             "last_tick_at": now}
     });

@@ -19,7 +19,7 @@ const ALWAYS: [&str; 5] = ["mode", "timestamp", "as_of", "data_age_seconds", "is
 
 /// Every valid name, as a tree.
 static KNOWN: LazyLock<FieldNames> = LazyLock::new(|| {
-    let filled = serde_json::to_value(example::state()).expect("a state has string keys only");
+    let filled = serde_json::to_value(example::filled_state()).expect("a state has string keys only");
     names_of(&filled)
 });
 

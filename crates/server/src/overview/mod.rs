@@ -15,6 +15,7 @@ mod markdown;
 mod metrics;
 mod model;
 mod moment;
+mod pause_view;
 mod plausibility;
 mod position_value;
 mod remedies;

@@ -13,13 +13,14 @@ use utoipa::ToSchema;
 use super::bot_health::{BotHealthStatus, decide_health};
 use super::model::{ConfigSync, OverviewExtras};
 use super::moment::StateMoment;
+use super::pause_view::PauseView;
 use super::warnings::collect_warnings;
 use super::wording::{to_seconds, without_full_stop};
 use crate::bots::{BotSnapshot, Presence, ReportedDay, UnreadablePart};
 use botops_contract::{
     Account, AdapterIdentity, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary,
-    LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session, SessionPhase, Severity,
-    TradingMode, TrialState, UnknownField, UnknownWhy, VersionRef, amount_value,
+    EntryLock, LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session, SessionPhase,
+    Severity, TradingMode, TrialState, UnknownField, UnknownWhy, VersionRef, amount_value,
 };
 
 /// A part of the state, with the time that it describes.
@@ -88,6 +89,13 @@ pub struct StateView {
     /// Why no position is opened right now; empty when entries are possible, `null` while the bot does not
     /// answer or does not say.
     pub no_entry_reasons: Option<Vec<String>>,
+    /// Locks that keep the bot from opening positions in some symbols, or in all, as it said last (see `as_of`); left out
+    /// when the bot has none of the kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Vec<EntryLock>>,
+    /// Who paused the bot, when, and what ends it; left out while it is not paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
     /// Every part that is `null` as a whole, and every field that the bot gives as unknown, with the reason.
@@ -236,6 +244,8 @@ impl StateView {
             market: parts.market,
             loop_stats: parts.loop_stats,
             no_entry_reasons: present.and_then(|report| report.no_entry_reasons.clone()),
+            locks: report.and_then(|report| report.locks.clone()),
+            pause: PauseView::of(moment),
             warnings: collect_warnings(moment),
             unknown: unknown_parts(snapshot),
             unreadable: snapshot.unreadable.to_vec(),

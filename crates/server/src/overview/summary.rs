@@ -13,6 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::model::RunningWorkflow;
 use super::moment::StateMoment;
+use super::pause_view::PauseView;
 use super::position_value::{exact_market_value, market_value};
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
 use super::state_view::StateView;
@@ -156,6 +157,11 @@ impl<'a> SummarySource<'a> {
             phase: state.phase,
             phase_raw: state.phase_raw.as_deref().map(|word| clipper.clip(word)),
             trading_enabled: state.trading_enabled,
+            pause: state.pause.as_ref().map(|pause| PauseView {
+                by: pause.by.as_deref().map(|by| clipper.clip(by)),
+                reason: pause.reason.as_deref().map(|reason| clipper.clip(reason)),
+                ..pause.clone()
+            }),
             last_known: state.last_known.clone(),
             account: state.account.as_ref().map(|account| AccountBrief {
                 currency: account.part.currency.as_deref().map(|currency| clipper.clip(currency)),

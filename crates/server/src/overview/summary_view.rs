@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
 use super::model::RunningWorkflow;
+use super::pause_view::PauseView;
 use super::state_view::LastKnownView;
 use crate::bots::{Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, BotTradingDay, Severity, TradingMode};
@@ -134,6 +135,9 @@ pub struct SummaryView {
     pub phase_raw: Option<String>,
     /// Whether new positions may be opened; `null` while the bot does not answer (see `last_known`) or does not say.
     pub trading_enabled: Option<bool>,
+    /// Who paused the bot, when, and what ends it; left out while it is not paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// What a bot that does not answer, or is not understood, said of its own doing before: no statement about now.
     /// Left out while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]

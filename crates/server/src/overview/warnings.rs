@@ -4,6 +4,7 @@ use super::bot_health::{
     BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, lost_pause_fault, session_fault,
 };
 use super::moment::StateMoment;
+use super::pause_view::PauseView;
 use super::plausibility::find_contradictions;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, Presence, ReportedDay};
@@ -19,8 +20,14 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if decide_health(moment).0 == BotHealthStatus::Offline {
         warnings.push(format!("Bot offline: {}.", without_full_stop(&snapshot.presence_reason)));
-        if snapshot.unasked_restart.needs_person() {
+        let absence = snapshot.absence.as_deref();
+        warnings.extend(absence.and_then(|absence| absence.unmanaged.clone()));
+        // Behind an adapter, what does not answer may be the adapter alone: only the advice knows of both.
+        let is_adapted = snapshot.hello.as_ref().is_some_and(|hello| hello.adapter.is_some());
+        if snapshot.unasked_restart.needs_person() && !is_adapted {
             warnings.push(snapshot.unasked_restart.sentence.clone());
+        } else {
+            warnings.extend(absence.map(|absence| absence.remedy.clone()));
         }
     }
     if snapshot.presence == Presence::Incompatible {
@@ -71,7 +78,13 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
     }
     match report.phase {
-        BotPhase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
+        BotPhase::Paused => {
+            // Of one that is in order, the reason of its health says the rest.
+            let is_healthy = decide_health(moment).0 == BotHealthStatus::Healthy;
+            let given =
+                PauseView::of(moment).filter(|_| !is_healthy).map(|pause| format!(" {}", pause.sentence()));
+            warnings.push(format!("The bot is paused: it opens no positions.{}", given.unwrap_or_default()));
+        }
         BotPhase::Degraded => warnings.push("The bot runs degraded: it opens no positions.".to_owned()),
         BotPhase::Stopping => warnings.push("The bot is stopping.".to_owned()),
         BotPhase::Stopped => warnings.push(
@@ -106,6 +119,12 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         warnings.push(format!(
             "The bot reported more than botops keeps: {} positions and {} orders are not shown.",
             dropped.positions, dropped.orders
+        ));
+    }
+    if dropped.locks > 0 {
+        warnings.push(format!(
+            "{} locks of the bot are not shown: it has more than botops keeps.",
+            dropped.locks
         ));
     }
     warnings.extend(unknown_orders(report));

@@ -275,7 +275,7 @@ enum PullError {
 fn failure_text(error: &CallError) -> String {
     match error {
         CallError::NotDelivered(reason) | CallError::Invalid(reason) => reason.clone(),
-        CallError::NotSent(presence, reason) => format!("the bot is {presence}: {reason}"),
+        CallError::NotSent(presence, reason, _) => format!("the bot is {presence}: {reason}"),
         CallError::TimedOut => "it was asked and gave no whole answer in time".to_owned(),
         CallError::Refused(refusal) | CallError::Unproven(refusal) => {
             format!("it answered `{}`: {}", refusal.code, refusal.message)

@@ -38,7 +38,7 @@ pub(in crate::bots) fn assess_answer(
     match result.outcome {
         CommandOutcome::Done | CommandOutcome::Predicted => Ok(Ok(result)),
         CommandOutcome::Unconfirmed => Err(doubt(format!(
-            "the bot took it and has not seen its effect (`unconfirmed`): {}",
+            "it was answered `unconfirmed`, so whether it was carried out is not known yet: {}",
             result.message
         ))),
         CommandOutcome::Refused => {

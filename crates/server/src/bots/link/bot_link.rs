@@ -83,7 +83,8 @@ impl BotLink {
     /// The connection for a call that wants `capability`, or why there is none.
     pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
         let snapshot = self.snapshot.load();
-        let away = |reason: &str| CallError::NotSent(snapshot.presence, reason.to_owned());
+        let away =
+            |reason: &str| CallError::NotSent(snapshot.presence, reason.to_owned(), snapshot.absence.clone());
         // A command that waits in the socket of a hung bot would act at a time nobody chose.
         let connection = self.connection.load_full().filter(|_| snapshot.presence.answers());
         let (Some(connection), Some(hello)) = (connection, &snapshot.hello) else {
@@ -94,6 +95,24 @@ impl BotLink {
         }
         connection.check_endpoint().map_err(CallError::NotDelivered)?;
         Ok(connection)
+    }
+
+    /// The connection to ask what became of a command. An adapter knows that also while its bot does not answer, and asks
+    /// the bot nothing for it.
+    pub(crate) fn connection_for_status(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
+        let snapshot = self.snapshot.load();
+        let is_known_by_adapter = !snapshot.presence.answers()
+            && snapshot
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.adapter.is_some() && hello.offers(capability));
+        match self.connection.load_full().filter(|_| is_known_by_adapter) {
+            Some(connection) => {
+                connection.check_endpoint().map_err(CallError::NotDelivered)?;
+                Ok(connection)
+            }
+            None => self.connection_for_call(capability),
+        }
     }
 
     /// The processes of the boot that answered last.

@@ -21,6 +21,7 @@ use super::bot_link::BotLink;
 use super::death_watch::DeathWatch;
 use super::poll_question::{HELLO_CALL, PollAnswer, STATE_CALL, ask_state};
 use super::saved_state::ReportSaver;
+use crate::bots::absence::{AbsenceAdvice, AbsenceFacts};
 use crate::bots::exchange::TransportFailure;
 use crate::bots::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
 use crate::bots::process::BotProcesses;
@@ -266,6 +267,7 @@ impl StatePoller {
         snapshot.unasked_restart =
             Arc::new(self.death_watch.decide(presence, snapshot.hello.as_deref(), answers));
         snapshot.operator = self.link.operator.observe(&snapshot);
+        snapshot.absence = self.advise_on_absence(&snapshot).map(Arc::new);
         if changed {
             snapshot.since = Utc::now();
             self.publish_presence(&before, &snapshot);
@@ -279,6 +281,27 @@ impl StatePoller {
         if presence.answers() && std::mem::take(&mut self.lost) {
             self.link.counters.recoveries.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What a person is told while the bot does not answer.
+    fn advise_on_absence(&self, snapshot: &BotSnapshot) -> Option<AbsenceAdvice> {
+        if !snapshot.presence.is_offline() {
+            return None;
+        }
+        let (pid, process) = self.link.current_processes().named_process();
+        let supervisor = &self.link.options.supervisor;
+        let facts = AbsenceFacts {
+            presence: snapshot.presence,
+            hello: snapshot.hello.as_deref(),
+            adapter_answers: matches!(self.failed_but_answered, Some(TransportFailure::Upstream(..))),
+            process,
+            pid,
+            driver: supervisor.driver(),
+            can_start: supervisor.can_start(),
+            positions: snapshot.position_count(),
+            as_of: snapshot.report.as_ref().and_then(|report| report.as_of),
+        };
+        facts.advise()
     }
 
     /// The next tick: one interval after the last, or sooner while there is a doubt.

@@ -71,6 +71,7 @@ pub(super) fn first_snapshot(id: &BotId, saved: Option<&SavedBotState>) -> BotSn
         next_poll: now,
         poll_latency: None,
         polls: 0,
+        absence: None,
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         operator: Arc::default(),
     }

@@ -279,7 +279,7 @@ mod tests {
                 .unwrap();
         let why = || "its process is gone".to_owned();
         for presence in [Presence::Hung, Presence::Exited, Presence::Incompatible, Presence::Reloading] {
-            check(&CallError::NotSent(presence, why()), false);
+            check(&CallError::NotSent(presence, why(), None), false);
         }
         check(&CallError::NotDelivered(why()), false);
         check(&CallError::TimedOut, false);
