@@ -460,7 +460,7 @@ async fn a_flood_of_events_is_an_event_itself() {
     kit::until("its end is told", LIMIT, || async {
         // An end is seen when something comes after it.
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             bot.emit(EventKind::Other, Severity::Low, "small");
         }
         !told("flood.ends").await.is_empty()
