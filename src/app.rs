@@ -177,8 +177,8 @@ fn spawn_guard_pruning(guard: Arc<RequestGuard>, tasks: &Tasks) {
     tasks.spawn("guard-housekeeping", OnFailure::Log, async move {
         loop {
             tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_secs(60)) => guard.forget_quiet(),
+                () = stopping.cancelled() => return guard.sum_up_refusals(),
+                () = tokio::time::sleep(Duration::from_secs(60)) => guard.sum_up_refusals(),
             }
         }
     });

@@ -18,6 +18,7 @@ pub(crate) fn serve_until_signal(
     let logging = match telemetry::start_logging(
         &settings.log_dir,
         "botops",
+        Some("operators"),
         &settings.log_filter,
         &settings.secrets(),
     ) {

@@ -65,6 +65,7 @@ fn spawn_journal_pruning(handles: &FeatureHandles, tasks: &Tasks) {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(PRUNE_EVERY) => {}
+                () = events.prune_wanted() => {}
             }
             if let Err(error) = events.prune().await {
                 tracing::warn!(

@@ -17,6 +17,7 @@ mod bot_check;
 mod bot_limits;
 mod bot_on_a_port;
 mod bots;
+mod bounds;
 mod closure;
 mod configs;
 mod contract;

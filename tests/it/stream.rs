@@ -330,3 +330,63 @@ async fn the_stop_says_goodbye_with_the_last_event_before_it() {
     drop(stream);
     stopping.await.unwrap();
 }
+
+/// Waits for the close frame of the server; other messages are skipped.
+async fn closed_with(stream: &mut Stream) -> CloseFrame {
+    loop {
+        match next(stream).await {
+            Ok(_) => {}
+            Err(frame) => return frame.expect("the stream ends with a close frame"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_with_its_code() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    for code in [1000, 1001, 4000] {
+        let mut stream = connect(&botops, "").await;
+        assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
+        let frame = CloseFrame { code: code.into(), reason: "enough".into() };
+        stream.send(Message::Close(Some(frame))).await.unwrap();
+        assert_eq!(u16::from(closed_with(&mut stream).await.code), code);
+    }
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_ends_the_stream_with_a_code_that_says_why() {
+    use tokio::io::AsyncWriteExt;
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let mask = [0_u8; 4];
+    let frame = |first: u8, payload: &[u8]| {
+        let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+        [&[first, 0x80 | 126], &length[..], &mask[..], payload].concat()
+    };
+    for (bytes, code, words) in [
+        // A whole text, a binary message, a message in two parts: each larger than a client's may be.
+        (frame(0x81, &[b'x'; 5_000]), 1009, "4096 bytes"),
+        (frame(0x82, &[0; 60_000]), 1009, "4096 bytes"),
+        ([frame(0x01, &[b'x'; 4_000]), frame(0x80, &[b'x'; 4_000])].concat(), 1009, "4096 bytes"),
+        // A frame without a mask, a reserved opcode, reserved bits, a fragmented ping.
+        (vec![0x81, 1, b'x'], 1002, "frame"),
+        (frame(0x83, b"x"), 1002, "frame"),
+        (frame(0xf1, b"x"), 1002, "frame"),
+        (vec![0x09, 0x80, 0, 0, 0, 0], 1002, "frame"),
+        (frame(0x81, &[0xff, 0xfe]), 1007, "UTF-8"),
+    ] {
+        let mut stream = connect(&botops, "").await;
+        assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
+        stream.get_mut().write_all(&bytes).await.unwrap();
+        let closed = closed_with(&mut stream).await;
+        assert_eq!(u16::from(closed.code), code, "{:?}: {closed:?}", &bytes[..8.min(bytes.len())]);
+        assert!(closed.reason.contains(words), "{closed:?}");
+    }
+    kit::until("the clients are forgotten", SOON, || async {
+        botops.get("/api/v1/metrics").await.1["ops"]["websocket_connections"] == 0
+    })
+    .await;
+    botops.stop().await;
+}

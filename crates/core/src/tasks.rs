@@ -1,7 +1,8 @@
 //! Background work: every task of the runtime is spawned here.
 //!
 //! Every task has a name, declares what its failure means, is told to end, and is waited for. A panic counts as a
-//! failure and is logged once with the task's name. There is no way to detach work: it would be lost at shutdown.
+//! failure and is logged once with the task's name. Work that writes cannot be detached: it would be lost at shutdown.
+//! Only [`run_aside`] is not waited for, for a read that may never return.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,8 +10,31 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Runs `read` on a thread of its own, which nobody waits for at the stop: for calls into the system that may never
+/// return, such as opening a file of a network mount that is gone.
+///
+/// Not on the runtime's threads for blocking work: those are shared with every read of the store, and a thread that
+/// never returns would be one less for them. The caller bounds how many run at a time. The result is an error when
+/// `read` panicked.
+///
+/// # Errors
+/// When the system gives no further thread.
+pub fn run_aside<T, F>(name: &str, read: F) -> std::io::Result<oneshot::Receiver<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let (result, receiver) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // The receiver is gone when the caller has given up waiting.
+        let _ = result.send(read());
+    })?;
+    Ok(receiver)
+}
 
 /// What it means when a task panics or ends in error before the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,6 +24,7 @@ use prometheus_client::registry::{Metric, Registry};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -40,13 +41,19 @@ const SECRET_MIN: usize = 6;
 /// Histogram bounds for request durations, in seconds: from a cached read to the deadline.
 const BUCKETS: [f64; 12] = [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5, 30.0];
 
-/// Keeps the log's writer running; dropping it writes the queued lines.
+/// The target of lines about what operators changed. They stand in the log and in a file of their own as well, which
+/// nothing else can fill, whatever the filter is.
+pub const CHANGES_BY_OPERATORS: &str = "botops::operators";
+
+/// Keeps the log's writers running; dropping it writes the queued lines.
 #[derive(Debug)]
 pub struct LogGuard {
     _worker: WorkerGuard,
+    _operators: Option<WorkerGuard>,
 }
 
-/// Starts the log: `<folder>/<name>.log` as JSONL, and readable lines on stderr when that is a terminal.
+/// Starts the log: `<folder>/<name>.log` as JSONL, and readable lines on stderr when that is a terminal. With the name of
+/// an operators' file, [`CHANGES_BY_OPERATORS`] go into that as well.
 ///
 /// `RUST_LOG` sets the filter; the default is `info` without the noisy targets of libraries. `secrets` are masked in
 /// every line: no code logs one, but a client may put its key into a path or a query.
@@ -56,6 +63,7 @@ pub struct LogGuard {
 pub fn start_logging(
     folder: &Path,
     name: &'static str,
+    operators: Option<&'static str>,
     filter: &str,
     secrets: &[SecretString],
 ) -> io::Result<LogGuard> {
@@ -63,6 +71,14 @@ pub fn start_logging(
     let secrets = SecretForms::new(secrets);
     let file = RollingFile::open(folder.to_owned(), name, secrets.clone())?;
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(file);
+    let changes = match operators {
+        Some(name) => {
+            let file = RollingFile::open(folder.to_owned(), name, secrets.clone())?;
+            Some(NonBlockingBuilder::default().lossy(true).finish(file))
+        }
+        None => None,
+    };
+    let (changes, operators_worker) = changes.unzip();
     let filter = || EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = tracing_subscriber::fmt::layer()
         .json()
@@ -71,13 +87,22 @@ pub fn start_logging(
         .with_span_list(false)
         .with_writer(writer)
         .with_filter(filter());
+    let changes = changes.map(|writer| {
+        tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(writer)
+            .with_filter(filter_fn(|line| line.target() == CHANGES_BY_OPERATORS))
+    });
     let terminal = io::stderr().is_terminal().then(|| {
         let writer = move || TerminalWriter(secrets.clone());
         tracing_subscriber::fmt::layer().compact().with_writer(writer).with_filter(filter())
     });
     // A second start in one process (tests) keeps the first log.
-    let _ = tracing_subscriber::registry().with(json).with(terminal).try_init();
-    Ok(LogGuard { _worker: worker })
+    let _ = tracing_subscriber::registry().with(json).with(changes).with(terminal).try_init();
+    Ok(LogGuard { _worker: worker, _operators: operators_worker })
 }
 
 /// How often reopening was asked for. A static, since the signal that asks for it concerns the whole process.

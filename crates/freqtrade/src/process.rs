@@ -55,7 +55,7 @@ pub fn main(options: &FreqtradeOptions) -> ExitCode {
         }
     }
     let secrets = credentials.secrets();
-    let _log = match telemetry::start_logging(&options.log_folder(), "freqtrade", "info", &secrets) {
+    let _log = match telemetry::start_logging(&options.log_folder(), "freqtrade", None, "info", &secrets) {
         Ok(log) => log,
         Err(error) => return report_failure(&format!("--data-dir: the folder cannot be used: {error}"), 2),
     };

@@ -1,21 +1,18 @@
 //! Extractors that refuse with botops' own errors: the wrong field's pointer, what was sent and what is expected.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::BODY_LIMIT;
+use super::unfinished_input::BodyRefusal;
 use botops_core::error::{Code, Error};
 use botops_core::object_reader::ByName;
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A JSON body. An empty body counts as `null`, so a request type whose fields are all optional needs none.
 #[derive(Debug, Clone)]
@@ -30,6 +27,7 @@ where
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
+        refuse_encoded(&parts.headers)?;
         let bytes = read(body).await?;
         if bytes.is_empty() {
             let value = serde_json::from_value(Value::Null).or_else(|_| from_slice(b"{}"))?;
@@ -49,15 +47,38 @@ where
 }
 
 async fn read(body: Body) -> Result<bytes::Bytes, Error> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
-    match collected {
-        Err(_) => Err(Error::new(Code::RequestTimeout).detail("the body did not arrive within 10 s")),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Error::new(Code::BodyTooLarge).context("limit_bytes", BODY_LIMIT))
-        }
-        Ok(Err(error)) => Err(Error::new(Code::JsonInvalid).detail("the body broke off").caused_by(error)),
+    let error = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => return Ok(collected.to_bytes()),
+        Err(error) => error,
+    };
+    if error.downcast_ref::<LengthLimitError>().is_some() {
+        return Err(Error::new(Code::BodyTooLarge).context("limit_bytes", BODY_LIMIT));
     }
+    match BodyRefusal::behind(&*error) {
+        Some(refusal @ (BodyRefusal::TooLate | BodyRefusal::NoRoom)) => {
+            Err(Error::new(Code::RequestTimeout).detail(refusal.to_string()))
+        }
+        Some(BodyRefusal::Broken(_)) | None => {
+            Err(Error::new(Code::JsonInvalid).detail("the body broke off").caused_by(error))
+        }
+    }
+}
+
+/// Refuses a body that is compressed or encoded in another way: it would look like broken JSON.
+pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = codings.flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
+    let Some(coding) = codings.find(|coding| {
+        let coding = coding.trim();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")
+    }) else {
+        return Ok(());
+    };
+    let coding = botops_core::text::clean(coding.trim(), 40);
+    Err(Error::new(Code::MediaTypeUnknown)
+        .detail(format!("the body is encoded as `{coding}`; botops takes plain JSON only"))
+        .field("Content-Encoding", coding, "no such header")
+        .header("accept-encoding", "identity"))
 }
 
 fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

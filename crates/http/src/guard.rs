@@ -21,10 +21,14 @@ use tower::Service;
 
 use super::answer_shape::{self, ShapeRequest};
 use super::auth::{Actor, ApiKeys, KnownKey};
+use super::extract::refuse_encoded;
 use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeyThrottle};
 use super::operations::{ApiOperation, OperationIndex, PathMethods};
+use super::refusal_log::RefusalLog;
+use super::unfinished_input::UnfinishedInput;
 use super::{BODY_LIMIT, json_with_status};
 use botops_core::error::{Code, Error, Problem, Severity};
+use botops_core::telemetry::CHANGES_BY_OPERATORS;
 
 /// How long a handler may take. Longer than a long poll, which waits up to 30 s.
 const DEADLINE: Duration = Duration::from_secs(35);
@@ -48,6 +52,8 @@ pub struct RequestGuard {
     operations: OperationIndex,
     cors: CorsPolicy,
     wrong_keys: WrongKeyThrottle,
+    refusals: RefusalLog,
+    pub(super) input: Arc<UnfinishedInput>,
     id_prefix: String,
     next_id: AtomicU64,
     deadline: Duration,
@@ -77,6 +83,8 @@ impl RequestGuard {
             operations: options.operations,
             cors: options.cors,
             wrong_keys: WrongKeyThrottle::new(),
+            refusals: RefusalLog::default(),
+            input: Arc::default(),
             id_prefix: format!("{}-", data_encoding::HEXLOWER.encode(&random)),
             next_id: AtomicU64::new(1),
             deadline: DEADLINE,
@@ -114,16 +122,27 @@ impl RequestGuard {
             Err(error) => (refusal(error), None),
         };
         if response.status().as_u16() >= 400 {
-            let place = FailedRequest { id: id.as_str(), operation, key_id, is_json_rpc, allow: methods };
+            let place = FailedRequest {
+                id: id.as_str(),
+                operation,
+                key_id,
+                is_json_rpc,
+                allow: methods,
+                peer,
+                refusals: &self.refusals,
+            };
             response = place.finish(response);
         } else if is_change {
             let name = operation.map_or("unknown", |operation| &operation.id);
             let key = key_id.unwrap_or_default();
             tracing::info!(
+                target: CHANGES_BY_OPERATORS,
+                {
                 request.id = id.as_str(),
                 operation = name,
                 key.id = key,
-                http.status = response.status().as_u16(),
+                http.status = response.status().as_u16()
+                },
                 "{name} by {key}: {}",
                 response.status().as_u16()
             );
@@ -142,9 +161,40 @@ impl RequestGuard {
         response
     }
 
-    /// Frees memory of the throttle for wrong keys; to be called about every minute.
-    pub fn forget_quiet(&self) {
+    /// Answers a request that is no HTTP/1.1 although it could be read.
+    pub(super) fn refuse(&self, error: Error, peer: IpAddr) -> Response {
+        let started = Instant::now();
+        let id = self.request_id();
+        let place = FailedRequest {
+            id: id.as_str(),
+            operation: None,
+            key_id: None,
+            is_json_rpc: false,
+            allow: None,
+            peer,
+            refusals: &self.refusals,
+        };
+        let mut response = place.finish(refusal(error));
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(REQUEST_ID, id.value());
+        self.operations.unknown.observe(response.status().as_u16(), started.elapsed());
+        response
+    }
+
+    /// Frees memory of the throttle for wrong keys, and writes one line each about what was refused and only counted.
+    /// To be called about every minute, and at the stop.
+    pub fn sum_up_refusals(&self) {
         self.wrong_keys.forget_quiet();
+        self.refusals.tell();
+        let unfinished = self.input.take_refused();
+        if unfinished > 0 {
+            tracing::warn!(
+                http.refused = unfinished,
+                "{unfinished} requests that came in pieces were refused: too many were unfinished"
+            );
+        }
     }
 
     /// A random prefix of this process and a counter: unique, short, and cheap to make.
@@ -258,6 +308,8 @@ struct FailedRequest<'a> {
     key_id: Option<&'a str>,
     is_json_rpc: bool,
     allow: Option<&'a PathMethods>,
+    peer: IpAddr,
+    refusals: &'a RefusalLog,
 }
 
 impl FailedRequest<'_> {
@@ -271,7 +323,11 @@ impl FailedRequest<'_> {
         #[cfg(debug_assertions)]
         let (error, response) = self.documented(error, response);
         let problem = error.problem(self.id, Utc::now());
-        self.log(&error, &problem);
+        // Whoever was not let in can be refused without number, and must not push everything else out of the log.
+        let is_counted = self.key_id.is_none() && problem.status < 500;
+        if !is_counted || self.refusals.admit_line(error.code().row().code, self.peer) {
+            self.log(&error, &problem);
+        }
         let mut finished = if self.is_json_rpc {
             let body = serde_json::json!({
                 "jsonrpc": "2.0",
@@ -390,6 +446,8 @@ fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(
         Some(operation) if !operation.can_meet(headers) => {
             Err(Error::new(Code::NotAcceptable).context("available", operation.media.clone()))
         }
+        // What reads these bodies is not ours; all others go through the extractor, which refuses them.
+        Some(ApiOperation { json_rpc: true, .. }) => refuse_encoded(headers),
         _ => Ok(()),
     }
 }

@@ -16,9 +16,11 @@ mod guard;
 mod internal_call;
 mod limits;
 mod operations;
+mod refusal_log;
 mod routing;
 mod serve;
 mod socket;
+mod unfinished_input;
 
 pub use crate::feature_routes as routes;
 pub use auth::{Actor, ApiKeys, KeyFile, KeyRecord, KeyScope, KeyScopes, new_key};

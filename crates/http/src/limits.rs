@@ -1,6 +1,6 @@
 //! Limits on clients: the rate per key, wrong keys per address, and the origins whose pages may read answers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -130,6 +130,17 @@ impl HeaderText {
     }
 }
 
+/// The address by which a client is counted: of IPv6 its network of 64 bits, since one customer has all of it.
+pub(super) fn client_network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => match six.to_ipv4_mapped() {
+            Some(four) => IpAddr::V4(four),
+            None => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
+        },
+    }
+}
+
 /// Counts wrong keys by address. A right key always passes, so wrong ones cannot lock the operator out.
 pub(super) struct WrongKeyThrottle {
     limiter:
@@ -144,7 +155,7 @@ impl WrongKeyThrottle {
 
     /// Counts one wrong key; returns `refusal`, or another error once the address is over its quota.
     pub(super) fn throttle(&self, address: IpAddr, refusal: Error) -> Error {
-        match self.limiter.check_key(&address) {
+        match self.limiter.check_key(&client_network(address)) {
             Ok(()) => refusal,
             Err(until) => {
                 let seconds = until.wait_time_from(MonotonicClock.now()).as_secs() + 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header;
+use axum::http::{StatusCode, Version, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::RequestGuard;
 use super::socket::{ClientSocket, ConnectionProgress};
-use botops_core::error::Code;
+use super::unfinished_input::{BoundedBody, HEAD_LIMIT};
+use botops_core::error::{Code, Error};
 use botops_core::tasks::{OnFailure, Tasks};
 
-/// Largest size of request line and headers together, in bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+/// How long a new connection may stay without a byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 /// Connections that may wait to be accepted: after a restart up to 10,000 stream clients reconnect at once.
 const ACCEPT_QUEUE: u32 = 4_096;
@@ -73,7 +74,7 @@ pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Ta
                 continue;
             }
         };
-        let connection = converse(stream, peer, guard.clone(), stopping.clone(), permit);
+        let connection = await_first_byte(stream, peer, guard.clone(), stopping.clone(), permit);
         tasks.spawn("connection", OnFailure::Log, connection);
     }
 }
@@ -88,6 +89,22 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
+/// One connection, from its first byte on. Until then it is kept small: thousands may be opened and say nothing.
+async fn await_first_byte(
+    stream: TcpStream,
+    peer: SocketAddr,
+    guard: Arc<RequestGuard>,
+    stopping: CancellationToken,
+    permit: OwnedSemaphorePermit,
+) {
+    tokio::select! {
+        readable = stream.readable() => if readable.is_err() { return },
+        () = stopping.cancelled() => return,
+        () = tokio::time::sleep(FIRST_BYTE) => return,
+    }
+    Box::pin(converse(stream, peer, guard, stopping, permit)).await;
+}
+
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
@@ -96,20 +113,31 @@ async fn converse(
     permit: OwnedSemaphorePermit,
 ) {
     let progress = ConnectionProgress::default();
-    let socket = ClientSocket::new(stream, progress.clone());
+    let socket = ClientSocket::new(stream, progress.clone(), guard.input.clone(), peer.ip());
     let wire = socket.wire();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
-        let (guard, progress) = (guard.clone(), progress.clone());
-        if request.headers().contains_key(header::UPGRADE) {
+        let guard = guard.clone();
+        // From here on until the answer, what is read is no head.
+        let running = progress.clone().run();
+        let upgrades = request.headers().contains_key(header::UPGRADE);
+        if upgrades {
             request.extensions_mut().insert(wire.clone());
         }
+        let misdirected = count_hosts(&request);
         async move {
-            let _running = progress.run();
             // Most requests have no body, and an empty one costs nothing to wrap.
-            let wrap = |body: hyper::body::Incoming| {
-                if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+            let wrap = |body: hyper::body::Incoming| match body.is_end_stream() {
+                true => Body::empty(),
+                false => Body::new(BoundedBody::new(body, guard.input.clone())),
             };
-            Ok::<_, std::convert::Infallible>(guard.handle(request.map(wrap), peer.ip()).await)
+            let response = match misdirected {
+                None => guard.handle(request.map(wrap), peer.ip()).await,
+                Some(hosts) => guard.refuse(wrong_hosts(hosts), peer.ip()),
+            };
+            if upgrades && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                running.leave_http();
+            }
+            Ok::<_, std::convert::Infallible>(response)
         }
     });
     let mut connection = http1::Builder::new()
@@ -122,10 +150,10 @@ async fn converse(
     let outcome = {
         let mut running = std::pin::Pin::new(&mut connection);
         tokio::select! {
-            outcome = running.as_mut() => Some(outcome),
+            outcome = progress.until_refused(running.as_mut()) => outcome,
             () = stopping.cancelled() => {
                 running.as_mut().graceful_shutdown();
-                Some(running.await)
+                progress.until_refused(running).await
             }
             () = progress.stalled() => None,
         }
@@ -135,10 +163,34 @@ async fn converse(
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(net.peer = %peer, "connection of {peer} ended: {error}"),
         None => {
+            let error = Error::new(Code::RequestTimeout);
+            let error = match progress.is_refused() {
+                true => {
+                    error.detail("too many requests are unfinished; send the head of a request in one piece")
+                }
+                false => error,
+            };
             let head_was_begun = |parts: &http1::Parts<ClientSocket, _>| !parts.read_buf.is_empty();
             if let Some(parts) = connection.into_parts().filter(head_was_begun) {
-                parts.io.refuse(Code::RequestTimeout).await;
+                parts.io.refuse(error).await;
             }
         }
     }
+}
+
+/// How many hosts a request names, when it is not one: proxies and botops could take it for requests to different
+/// hosts. HTTP/1.0 needs none.
+fn count_hosts<B>(request: &hyper::Request<B>) -> Option<usize> {
+    let hosts = request.headers().get_all(header::HOST).iter();
+    let count = hosts.count();
+    let is_right = count == 1 || (count == 0 && request.version() == Version::HTTP_10);
+    (!is_right).then_some(count)
+}
+
+fn wrong_hosts(count: usize) -> Error {
+    let detail = match count {
+        0 => "the request has no `Host` header; HTTP/1.1 wants one".to_owned(),
+        more => format!("the request has {more} `Host` headers; HTTP/1.1 wants one"),
+    };
+    Error::new(Code::HttpInvalid).detail(detail).field("Host", count, "one `Host` header")
 }

@@ -5,9 +5,10 @@
 //! can write to the socket directly ([`SocketWriter`]).
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::unfinished_input::{UnfinishedHead, UnfinishedInput};
 use botops_core::error::{Code, Error};
 
 /// Whether a connection makes progress: a request is handled, or bytes of an answer leave.
@@ -29,13 +31,34 @@ pub(super) struct ConnectionProgress(Arc<ProgressCounters>);
 struct ProgressCounters {
     steps: AtomicU64,
     running: AtomicU64,
+    /// Set once and for all when the connection is no HTTP any more.
+    is_upgraded: AtomicBool,
+    /// Set once and for all when the head that is being read has no room.
+    is_refused: AtomicBool,
 }
 
 impl ConnectionProgress {
     /// Marks a request as being handled until the result is dropped.
-    pub(super) fn run(&self) -> RunningRequest<'_> {
+    pub(super) fn run(self) -> RunningRequest {
         self.0.running.fetch_add(1, Ordering::Relaxed);
-        RunningRequest(&self.0)
+        RunningRequest(self)
+    }
+
+    /// Drives the connection to its end, or until its input is refused, which is `None`.
+    ///
+    /// The refusal comes from reading, so it is there when the connection has nothing more to do.
+    pub(super) async fn until_refused<F: Future + Unpin>(&self, mut connection: F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if self.is_refused() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Whether its input was refused.
+    pub(super) fn is_refused(&self) -> bool {
+        self.0.is_refused.load(Ordering::Relaxed)
     }
 
     /// Resolves when there was no progress for 10 to 12 s ([`LOOKS`] times [`LOOK`]).
@@ -57,12 +80,20 @@ impl ConnectionProgress {
 }
 
 /// A request that is being handled; dropping it ends that.
-pub(super) struct RunningRequest<'a>(&'a ProgressCounters);
+pub(super) struct RunningRequest(ConnectionProgress);
 
-impl Drop for RunningRequest<'_> {
+impl RunningRequest {
+    /// What is read from here on is another protocol, which has its own limits.
+    pub(super) fn leave_http(&self) {
+        self.0.0.is_upgraded.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-        self.0.steps.fetch_add(1, Ordering::Relaxed);
+        let counters = &self.0.0;
+        counters.running.fetch_sub(1, Ordering::Relaxed);
+        counters.steps.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -103,6 +134,21 @@ impl SocketWriter {
         self.stream().readable().await
     }
 
+    /// Reads and drops what the client still sends, until it closes.
+    ///
+    /// A connection that is closed with unread bytes is reset, which may take the last message from the client.
+    pub async fn discard_input(&self) {
+        let mut scrap = [0; 4096];
+        while self.readable().await.is_ok() {
+            match self.stream().try_read(&mut scrap) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.try_write(bytes) {
@@ -134,18 +180,43 @@ impl SocketWriter {
     }
 }
 
+/// What was read since the last request.
+#[derive(Debug)]
+enum HeadInput {
+    Nothing,
+    /// Bytes were read, when the connection had made so many steps; they may be a whole head.
+    Read {
+        steps: u64,
+    },
+    /// The bytes are no whole head, so it counts as unfinished.
+    Unfinished {
+        steps: u64,
+        _counted: UnfinishedHead,
+    },
+}
+
 /// The TCP stream of a client, for hyper.
 #[derive(Debug)]
 pub(super) struct ClientSocket {
     incoming: TokioIo<OwnedReadHalf>,
     outgoing: SocketWriter,
     progress: ConnectionProgress,
+    input: Arc<UnfinishedInput>,
+    peer: IpAddr,
+    head: HeadInput,
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: TcpStream, progress: ConnectionProgress) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        progress: ConnectionProgress,
+        input: Arc<UnfinishedInput>,
+        peer: IpAddr,
+    ) -> Self {
         let (incoming, outgoing) = stream.into_split();
-        Self { incoming: TokioIo::new(incoming), outgoing: SocketWriter(Arc::new(outgoing)), progress }
+        let outgoing = SocketWriter(Arc::new(outgoing));
+        let head = HeadInput::Nothing;
+        Self { incoming: TokioIo::new(incoming), outgoing, progress, input, peer, head }
     }
 
     /// The sending side, for a request that upgrades the connection.
@@ -154,17 +225,51 @@ impl ClientSocket {
     }
 
     /// Sends a problem and closes the connection, for a request whose head never became complete.
-    pub(super) async fn refuse(self, code: Code) {
-        let problem = problem(code);
+    pub(super) async fn refuse(self, error: Error) {
+        let problem = problem(&error);
         // A client that is gone or does not read gets no answer.
         let polite = self.outgoing.write_all(&problem);
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), polite).await;
     }
+
+    /// Before more is read: whether what was read so far may stay. Asked to read on after bytes and without a request in
+    /// between, the bytes are the part of a head; nearly every head comes whole and never gets here twice.
+    fn count_head(&mut self) -> bool {
+        let counters = &self.progress.0;
+        if counters.running.load(Ordering::Relaxed) > 0 {
+            self.head = HeadInput::Nothing;
+            return true;
+        }
+        let now = counters.steps.load(Ordering::Relaxed);
+        match self.head {
+            HeadInput::Nothing => true,
+            HeadInput::Read { steps } | HeadInput::Unfinished { steps, .. } if steps != now => {
+                self.head = HeadInput::Nothing;
+                true
+            }
+            HeadInput::Unfinished { .. } => true,
+            HeadInput::Read { steps } => {
+                if counters.is_upgraded.load(Ordering::Relaxed) {
+                    return true;
+                }
+                match self.input.begin_head(self.peer) {
+                    Some(counted) => {
+                        self.head = HeadInput::Unfinished { steps, _counted: counted };
+                        true
+                    }
+                    None => {
+                        counters.is_refused.store(true, Ordering::Relaxed);
+                        false
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A complete HTTP answer to a request that could not be read.
-fn problem(code: Code) -> Vec<u8> {
-    let problem = Error::new(code).problem("unread", chrono::Utc::now());
+fn problem(error: &Error) -> Vec<u8> {
+    let problem = error.problem("unread", chrono::Utc::now());
     let body = serde_json::to_string(&problem).unwrap_or_default();
     let status = axum::http::StatusCode::from_u16(problem.status).unwrap_or_default();
     let reason = status.canonical_reason().unwrap_or_default();
@@ -192,7 +297,16 @@ fn hyper_refusal(bytes: &[u8]) -> Option<Code> {
 
 impl Read for ClientSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().incoming).poll_read(cx, buf)
+        let this = self.get_mut();
+        if !this.count_head() {
+            // Never woken again: whoever drives the connection sees the refusal as soon as this returns.
+            return Poll::Pending;
+        }
+        let read = std::task::ready!(Pin::new(&mut this.incoming).poll_read(cx, buf));
+        if matches!(this.head, HeadInput::Nothing) {
+            this.head = HeadInput::Read { steps: this.progress.0.steps.load(Ordering::Relaxed) };
+        }
+        Poll::Ready(read)
     }
 }
 
@@ -203,7 +317,7 @@ impl Write for ClientSocket {
             return self.outgoing.poll_write(cx, |stream| stream.try_write(buf));
         };
         // Fits into the send buffer, which is empty on a connection that is about to close.
-        let problem = problem(code);
+        let problem = problem(&Error::new(code));
         self.outgoing.poll_write(cx, |stream| stream.try_write(&problem)).map_ok(|_| buf.len())
     }
 

@@ -65,7 +65,7 @@ pub fn main(options: PaperbotOptions) -> ExitCode {
         return report_failure(&error.to_string(), 2);
     }
     let secrets = options.session.secrets();
-    let _log = match telemetry::start_logging(&options.log_folder(), "paperbot", "info", &secrets) {
+    let _log = match telemetry::start_logging(&options.log_folder(), "paperbot", None, "info", &secrets) {
         Ok(log) => log,
         Err(error) => return report_failure(&format!("--log-dir: the folder cannot be used: {error}"), 2),
     };

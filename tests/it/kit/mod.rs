@@ -1,6 +1,7 @@
 //! Shared by the tests: peers on real sockets, child processes, waiting for a condition.
 
 pub(crate) mod app;
+pub(crate) mod botops_process;
 pub(crate) mod broker_stub;
 pub(crate) mod paperbot;
 pub(crate) mod plausible;

@@ -219,12 +219,17 @@ impl ScriptedBot {
 
     /// Emits an event with the next number.
     pub(crate) fn emit(&self, kind: EventKind, severity: Severity, message: &str) -> u64 {
+        self.emit_with(kind, severity, message, Value::Null)
+    }
+
+    /// The same with data.
+    pub(crate) fn emit_with(&self, kind: EventKind, severity: Severity, message: &str, data: Value) -> u64 {
         let seq = {
             let mut script = self.script();
             let seq = script.events.last().map_or(0, |event| event.seq) + 1;
             let boot_epoch = script.hello.boot_epoch.clone().unwrap_or_default();
             let message = message.to_owned();
-            let (error, data) = (None, Value::Null);
+            let error = None;
             script.events.push(BotEvent {
                 seq,
                 boot_epoch,

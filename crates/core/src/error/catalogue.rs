@@ -206,9 +206,9 @@ catalogue! {
         next: [OPENAPI];
     MediaTypeUnknown = "API_005", 415, ValidationError, Low, FixArgs,
         "the body's media type is not understood",
-        "bodies are JSON and say so",
+        "bodies are plain JSON and say so",
         "nothing was done",
-        "Send `Content-Type: application/json`.",
+        "Send plain JSON, neither compressed nor otherwise encoded, with `Content-Type: application/json`.",
         next: [OPENAPI];
     JsonInvalid = "API_006", 400, ValidationError, Low, FixArgs,
         "the body is not the JSON this call takes",
@@ -224,7 +224,7 @@ catalogue! {
         next: [OPENAPI];
     RequestTimeout = "API_008", 408, NetworkError, Low, Wait, after_ms: 1000,
         "the request took too long to arrive",
-        "the request's head or body did not arrive in time",
+        "the request's head or body did not arrive in time, or it came in pieces while too many others did",
         "nothing was done",
         "Send it again, whole.",
         next: [LIVEZ];
@@ -278,7 +278,7 @@ catalogue! {
         next: [EVENTS];
     LineTooLong = "API_018", 431, ValidationError, Low, FixArgs,
         "the request line or its headers are too long",
-        "a request line and its headers may have 64 KiB together",
+        "a request line and its headers may have 16 KiB together",
         "nothing was done",
         "Send a shorter path or fewer headers; put long arguments into a body.",
         next: [OPENAPI];

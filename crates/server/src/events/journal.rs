@@ -1,14 +1,18 @@
 //! The handle to the journal: numbers, memory, subscribers and the store.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::model::{Event, NewEvent, kind_name};
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
-use super::rows::{BLOCK, FAILURES_HELD, RING, delete_oldest, insert, resume, select, select_backwards};
+use super::ring::EventRing;
+use super::rows::{
+    BLOCK, EventRow, FAILURES_HELD, RING, delete_oldest, first_within, resume, select, select_backwards,
+};
 use crate::store::{Store, get_value, put_value};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
@@ -21,6 +25,18 @@ const COUNT_LEFT_OUT: usize = 100;
 
 /// Events the store keeps at most.
 const KEEP_ROWS: u64 = 200_000;
+
+/// Bytes of events that the store keeps at most: a bot that sends large ones must not fill the disk.
+const KEEP_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Bytes after which pruning does not wait for its time: so much more than [`KEEP_BYTES`] may be there for a moment.
+const PRUNE_AFTER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes of the newest events that are kept in memory, beside their number.
+const RING_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The same for failures.
+const FAILURES_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many days the store keeps an event.
 const KEEP_DAYS: i64 = 90;
@@ -37,13 +53,31 @@ struct JournalInner {
     journal: Mutex<JournalState>,
     live: broadcast::Sender<Arc<Event>>,
     latest: watch::Sender<u64>,
+    keep_bytes: u64,
+    /// Bytes published since the journal was last pruned.
+    unpruned: AtomicU64,
+    prune_wanted: Notify,
+    /// Bytes published and not written yet.
+    unwritten: Arc<AtomicU64>,
+}
+
+/// Bytes that wait for the disk, until they are written or given up.
+struct UnwrittenBytes {
+    bytes: u64,
+    all: Arc<AtomicU64>,
+}
+
+impl Drop for UnwrittenBytes {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
 struct JournalState {
-    ring: VecDeque<Arc<Event>>,
+    ring: EventRing,
     /// The newest failures, each once, oldest first: they stay when much else happens.
-    failures: VecDeque<Arc<Event>>,
+    failures: EventRing,
     next: u64,
     reserved: u64,
     /// The lowest number that the store may still hold.
@@ -56,11 +90,15 @@ impl Events {
     /// # Errors
     /// [`Code::StoreUnavailable`] when the store cannot be written.
     pub async fn open(store: Store) -> Result<Self, Error> {
+        Self::open_within(store, KEEP_BYTES).await
+    }
+
+    async fn open_within(store: Store, keep_bytes: u64) -> Result<Self, Error> {
         let start = store.write(|connection| Ok(resume(connection)?)).await?;
         let latest = start.next - 1;
         let journal = JournalState {
-            ring: start.recent.into(),
-            failures: start.failures.into(),
+            ring: EventRing::of(start.recent, RING, RING_BYTES),
+            failures: EventRing::of(start.failures, FAILURES_HELD, FAILURES_BYTES),
             next: start.next,
             reserved: latest + BLOCK,
             oldest: start.oldest,
@@ -70,6 +108,10 @@ impl Events {
             journal: Mutex::new(journal),
             live: broadcast::Sender::new(SUBSCRIBER_QUEUE),
             latest: watch::Sender::new(latest),
+            keep_bytes,
+            unpruned: AtomicU64::new(0),
+            prune_wanted: Notify::new(),
+            unwritten: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -87,22 +129,19 @@ impl Events {
         if let Some(reserved) = reserve {
             journal.reserved = reserved;
         }
-        let repeats = error.as_ref().and_then(|error| first_telling(&journal.failures, &source, error));
+        let repeats =
+            error.as_ref().and_then(|error| first_telling(journal.failures.events(), &source, error));
         let event = Arc::new(Event { seq, at, kind, severity, source, message, error, repeats, data });
-        journal.ring.push_back(event.clone());
+        let row = EventRow::of(&event);
+        journal.ring.push(event.clone(), row.bytes());
         if EventFilter::Failures.includes(&event) {
-            journal.failures.push_back(event.clone());
-            if journal.failures.len() > FAILURES_HELD {
-                journal.failures.pop_front();
-            }
+            journal.failures.push(event.clone(), row.bytes());
         }
-        if journal.ring.len() > RING {
-            journal.ring.pop_front();
-        }
+        let waiting = self.count_bytes(row.bytes());
         // Still under the lock, so that the store and every subscriber get the events in the order of their numbers.
-        let row = event.clone();
         self.inner.store.post("an event", move |connection| {
-            insert(connection, &row)?;
+            let _waiting = waiting;
+            row.insert(connection)?;
             if let Some(reserved) = reserve {
                 put_value(connection, "events_reserved", &reserved.to_string())?;
             }
@@ -154,10 +193,10 @@ impl Events {
                     .context("oldest", journal.oldest)
                     .context("latest", latest));
             }
-            let in_memory =
-                journal.ring.front().is_none_or(|event| event.seq <= after + 1) || after >= latest;
+            let ring = journal.ring.events();
+            let in_memory = ring.front().is_none_or(|event| event.seq <= after + 1) || after >= latest;
             if in_memory {
-                let behind = journal.ring.iter().filter(|event| event.seq > after);
+                let behind = ring.iter().filter(|event| event.seq > after);
                 let matching = behind.filter(|event| kind.is_none_or(|kind| event.kind == kind)).cloned();
                 return Ok(JournalPage::of(matching.take(limit + 1).collect(), limit, latest));
             }
@@ -204,10 +243,11 @@ impl Events {
         let count = limit + COUNT_LEFT_OUT;
         let (mut items, below) = {
             let journal = self.lock();
-            let matching = journal.ring.iter().rev().filter(|event| event.seq < before);
+            let ring = journal.ring.events();
+            let matching = ring.iter().rev().filter(|event| event.seq < before);
             let matching = matching.filter(|event| wanted.includes(event));
             let items: Vec<_> = matching.take(count).cloned().collect();
-            let held_from = journal.ring.front().map_or(journal.next, |event| event.seq);
+            let held_from = ring.front().map_or(journal.next, |event| event.seq);
             (items, held_from.min(before))
         };
         if items.len() < count && below > 1 {
@@ -232,13 +272,13 @@ impl Events {
     /// The newest events of one kind held in memory, newest first.
     pub fn recent(&self, kind: EventKind, limit: usize) -> Vec<Arc<Event>> {
         let journal = self.lock();
-        journal.ring.iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
+        journal.ring.events().iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
     }
 
     /// The failures held in memory, each once, newest first: all since `since`, and `at_least` in any case.
     pub fn recent_failures(&self, since: DateTime<Utc>, at_least: usize) -> Vec<Arc<Event>> {
         let journal = self.lock();
-        let failures = journal.failures.iter().rev();
+        let failures = journal.failures.events().iter().rev();
         let wanted = failures.enumerate().take_while(|(index, event)| *index < at_least || event.at >= since);
         wanted.map(|(_, event)| event.clone()).collect()
     }
@@ -252,13 +292,40 @@ impl Events {
         self.inner.store.read(move |connection| Ok(get_value(connection, &key)?)).await
     }
 
-    /// Deletes what is older than the retention, in small batches so that other writes are not held up.
+    /// Resolves when so much was published that pruning should not wait for its time.
+    pub async fn prune_wanted(&self) {
+        self.inner.prune_wanted.notified().await;
+    }
+
+    /// Bytes of events that wait for the disk. Memory holds more than a reader of the bot's events should let wait, so
+    /// that no event is in neither.
+    pub(crate) fn unwritten_bytes(&self) -> u64 {
+        self.inner.unwritten.load(Ordering::Relaxed)
+    }
+
+    fn count_bytes(&self, bytes: u64) -> UnwrittenBytes {
+        let all = self.inner.unwritten.clone();
+        all.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.inner.unpruned.fetch_add(bytes, Ordering::Relaxed);
+        if before < PRUNE_AFTER_BYTES && before + bytes >= PRUNE_AFTER_BYTES {
+            self.inner.prune_wanted.notify_one();
+        }
+        UnwrittenBytes { bytes, all }
+    }
+
+    /// Deletes what is beyond the retention (days, number, bytes), oldest first, in small batches so that other writes
+    /// are not held up.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
     pub async fn prune(&self) -> Result<(), Error> {
+        self.inner.unpruned.store(0, Ordering::Relaxed);
         let horizon = (Utc::now() - chrono::Duration::days(KEEP_DAYS)).timestamp_micros();
-        let keep_from = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
+        let by_number = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
+        let keep_bytes = i64::try_from(self.inner.keep_bytes).unwrap_or(i64::MAX);
+        let by_bytes =
+            self.inner.store.read(move |connection| Ok(first_within(connection, keep_bytes)?)).await?;
+        let keep_from = by_number.max(by_bytes.unwrap_or(0));
         loop {
             let (deleted, oldest) = self
                 .inner
@@ -426,6 +493,33 @@ mod tests {
         });
         let plan = plan.await.unwrap();
         assert!(plan.contains("events_with_failure"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn the_store_and_the_memory_are_bounded_by_bytes_and_the_newest_events_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let events = Events::open_within(store.clone(), 1_000_000).await.unwrap();
+        let large = serde_json::json!({"text": "x".repeat(100_000)});
+        for n in 0..400 {
+            events.publish(NewEvent { data: large.clone(), ..lifecycle(&n.to_string()) });
+        }
+        tokio::time::timeout(std::time::Duration::from_secs(60), events.prune_wanted()).await.unwrap();
+        assert!(events.lock().ring.events().len() < 340, "40 MB are not held in memory");
+        store.flush().await;
+        events.prune().await.unwrap();
+        let stored = store.read(|connection| {
+            let query = "SELECT count(*), sum(octet_length(body)) FROM events";
+            let row =
+                connection.query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+            Ok(row?)
+        });
+        let (rows, bytes) = stored.await.unwrap();
+        assert!(rows == 9 && bytes <= 1_000_000, "{rows} rows, {bytes} bytes");
+        assert_eq!(events.oldest(), events.latest() - 8, "the journal says what it no longer has");
+        let expired = events.since(events.latest() - 200, None, 10).await;
+        assert_eq!(expired.unwrap_err().code(), Code::CursorExpired);
+        assert_eq!(events.since(events.latest() - 5, None, 10).await.unwrap().items.len(), 5);
     }
 
     #[tokio::test]

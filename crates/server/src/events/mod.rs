@@ -9,6 +9,7 @@ mod api;
 mod journal;
 mod model;
 mod page;
+mod ring;
 mod rows;
 
 pub use api::{EventReader, routes};

@@ -50,22 +50,50 @@ pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> 
     })
 }
 
-pub(super) fn insert(connection: &Connection, event: &Event) -> Result<(), StoreAbort> {
-    let body = serde_json::to_string(event)
-        .map_err(|error| StoreAbort::Refused(Error::new(Code::Internal).caused_by(error)))?;
-    let severity = format!("{:?}", event.severity).to_lowercase();
-    connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            i64::try_from(event.seq).unwrap_or(i64::MAX),
-            event.at.timestamp_micros(),
-            kind_name(event.kind),
-            severity,
-            body
-        ])?;
-    Ok(())
+/// An event in the form in which it is stored.
+pub(super) struct EventRow {
+    seq: i64,
+    at_us: i64,
+    kind: String,
+    severity: String,
+    body: Result<String, Error>,
+}
+
+impl EventRow {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            seq: i64::try_from(event.seq).unwrap_or(i64::MAX),
+            at_us: event.at.timestamp_micros(),
+            kind: kind_name(event.kind),
+            severity: format!("{:?}", event.severity).to_lowercase(),
+            body: serde_json::to_string(event).map_err(|error| Error::new(Code::Internal).caused_by(error)),
+        }
+    }
+
+    /// Its size in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.len() as u64)
+    }
+
+    pub(super) fn insert(self, connection: &Connection) -> Result<(), StoreAbort> {
+        let body = self.body.map_err(StoreAbort::Refused)?;
+        connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![self.seq, self.at_us, self.kind, self.severity, body])?;
+        Ok(())
+    }
+}
+
+/// The number from which on the stored events have together at most so many bytes; `None` when all have.
+pub(super) fn first_within(connection: &Connection, most_bytes: i64) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(
+        "SELECT max(seq) + 1 FROM (SELECT seq, sum(octet_length(body)) OVER (ORDER BY seq DESC) AS bytes FROM events)
+         WHERE bytes > ?1",
+        [most_bytes],
+        |row| row.get(0),
+    )
 }
 
 pub(super) fn select(

@@ -3,6 +3,7 @@
 //! Each verb is one change of the memory (`HealthInner::change`) and returns when the change is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use botops_contract::Severity;
@@ -10,12 +11,12 @@ use botops_core::error::{Code, Error, FieldError};
 use botops_core::text::clean;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::alerts::{AlertView, Silence, alert_view};
 use super::changes::{HealthRow, OutboxRow};
-use super::checks::{CheckerReview, component_types};
+use super::checks::{CheckerReview, FileLook, component_types};
 use super::handle::Health;
 use super::memory::HealthMemory;
 use super::model::{ClockReading, RecoveryCandidate};
@@ -29,6 +30,9 @@ use super::units::{tidy, time};
 
 /// How long a check on demand is waited for; what has not ended then is answered as it was.
 const ON_DEMAND: Duration = Duration::from_secs(20);
+
+/// How long the file system may take to say what lies at the path of a new checker.
+const FILE_LOOK: Duration = Duration::from_secs(3);
 
 /// How many silences, and how many maintenance windows, may exist.
 const QUIET_TIMES: usize = 500;
@@ -104,8 +108,9 @@ impl Health {
             Some(runner) => (runner.list_candidates)().await,
             None => Vec::new(),
         };
+        let file = self.look_at_file(request).await;
         let change = |memory: &mut HealthMemory, now| {
-            let spec = self.specify_checker(request, &candidates, &memory.status)?;
+            let spec = self.specify_checker(request, &candidates, file, &memory.status)?;
             let id = spec.id.clone();
             let body = Some(stored_body(&spec)?);
             memory.add_component(spec, now);
@@ -119,10 +124,25 @@ impl Health {
         self.component(&request.component_id)
     }
 
+    /// What lies at the path that the request names. The call may never return, so it has a thread of the checks.
+    async fn look_at_file(&self, request: &CheckerRequest) -> FileLook {
+        let Some(path) = request.config.get("db_path").and_then(Value::as_str).map(PathBuf::from) else {
+            return FileLook::NotAsked;
+        };
+        let name = format!("a new checker, {}", clean(&path.display().to_string(), 120));
+        let look = self.inner.targets.threads.call(&name, move || path.is_file());
+        match tokio::time::timeout(FILE_LOOK, look).await {
+            Ok(Ok(true)) => FileLook::File,
+            Ok(Ok(false)) => FileLook::NoFile,
+            Ok(Err(_)) | Err(_) => FileLook::Hangs,
+        }
+    }
+
     fn specify_checker(
         &self,
         request: &CheckerRequest,
         candidates: &[RecoveryCandidate],
+        file: FileLook,
         status: &StatusEngine,
     ) -> Result<ComponentSpec, Error> {
         if status.components.contains_key(&request.component_id) {
@@ -140,7 +160,7 @@ impl Health {
         let targets = &self.inner.targets;
         let secrets: BTreeSet<String> = targets.secrets.keys().cloned().collect();
         let around = CheckerSurroundings { known: &known, config: &status.config, candidates };
-        let mut review = CheckerReview::new(&targets.guard, &secrets);
+        let mut review = CheckerReview::new(&targets.guard, &secrets, file);
         request.specify(&around, &mut review).ok_or_else(|| {
             let code = if review.address_closed { Code::CheckerAddressClosed } else { Code::CheckerInvalid };
             Error::new(code).fields(review.defects.0)

@@ -29,7 +29,7 @@ pub struct WorkflowListView {
     pub items: Vec<WorkflowBriefView>,
     /// Always `null`: the list has one page.
     pub next: Option<String>,
-    /// Always 0: nothing is left out.
+    /// Files in the folder that are not read, since it has more than 200; the log names them. The first by name are read.
     pub omitted: u32,
     /// Faults of files that belong to no usable workflow.
     pub findings: Vec<WorkflowFinding>,
@@ -290,7 +290,8 @@ pub(super) fn render_workflow_list(
     for (id, known) in &listing.known {
         items.push(render_brief(connection, known, lacks.get(id).map(String::as_str))?);
     }
-    Ok(WorkflowListView { items, next: None, omitted: 0, findings: listing.strays.clone() })
+    let omitted = u32::try_from(listing.left_out).unwrap_or(u32::MAX);
+    Ok(WorkflowListView { items, next: None, omitted, findings: listing.strays.clone() })
 }
 
 fn render_brief(

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use reqwest::header::{self, HeaderValue};
@@ -14,7 +14,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::bot_link::BotLink;
-use super::sse_parser::{EventTooLarge, SseParser};
+use super::event_flood::{EventFlood, FloodChange};
+use super::sse_parser::{EventTooLarge, MAX_EVENT, SseParser};
 use crate::bots::reading::{self, TolerantAnswer, UnreadableAnswer, UnreadablePart};
 use crate::bots::sanitise;
 use crate::events::NewEvent;
@@ -28,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// More writes than this waiting for the disk: reading pauses.
 const MAX_BACKLOG: usize = 2_048;
+
+/// More bytes of events waiting for the disk: reading pauses as well.
+const MAX_BACKLOG_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often the backlog is looked at while reading pauses.
 const BACKLOG_CHECK: Duration = Duration::from_millis(20);
@@ -49,7 +53,8 @@ pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: Cancell
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower = EventFollower { link, key, cursor, is_new_stream: true };
+    let mut follower =
+        EventFollower { link, key, cursor, is_new_stream: true, flood: EventFlood::new(Instant::now()) };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -68,6 +73,7 @@ struct EventFollower {
     cursor: Option<EventCursor>,
     /// No event has come yet over the connection that is open.
     is_new_stream: bool,
+    flood: EventFlood,
 }
 
 impl EventFollower {
@@ -110,12 +116,48 @@ impl EventFollower {
             let Ok(Ok(Some(chunk))) = chunk else { return };
             self.link.record_contact();
             for data in parser.push(&chunk) {
+                self.count_event(data.as_ref().map_or(MAX_EVENT, Vec::len));
                 self.take_over(data);
             }
-            while self.link.store.backlog() > MAX_BACKLOG {
+            let change = self.flood.advance(Instant::now());
+            self.publish_flood(change);
+            while self.is_behind() {
                 tokio::time::sleep(BACKLOG_CHECK).await;
             }
         }
+    }
+
+    /// Whether so much waits for the disk that no more should be read.
+    fn is_behind(&self) -> bool {
+        let bytes = usize::try_from(self.link.events.unwritten_bytes()).unwrap_or(usize::MAX);
+        self.link.store.backlog() > MAX_BACKLOG || bytes > MAX_BACKLOG_BYTES
+    }
+
+    fn count_event(&mut self, bytes: usize) {
+        let change = self.flood.count_event(bytes, Instant::now());
+        self.publish_flood(change);
+    }
+
+    /// Tells in the journal that the bot floods it, and that this is over.
+    fn publish_flood(&self, change: Option<FloodChange>) {
+        let id = &self.link.options.id;
+        let (begins, seen) = match change {
+            None => return,
+            Some(FloodChange::Begins(seen)) => (true, seen),
+            Some(FloodChange::Ends(seen)) => (false, seen),
+        };
+        let (events, bytes, seconds) = (seen.events, seen.bytes, seen.lasted.as_secs().max(1));
+        let amount = format!("{events} events with {:.1} MB within {seconds} s", seen.megabytes());
+        let message = if begins {
+            format!("bot {id} floods the journal: {amount}; older events leave it sooner than otherwise")
+        } else {
+            format!("the flood of events of bot {id} is over: {amount}")
+        };
+        tracing::warn!(bot.id = %id, "{message}");
+        let data = json!({"event_type": if begins { "flood.begins" } else { "flood.ends" }, "bot_id": id,
+            "events": events, "bytes": bytes, "seconds": seconds});
+        let severity = if begins { Severity::Medium } else { Severity::Low };
+        self.link.events.publish(NewEvent::own(EventKind::Lifecycle, severity, message, data));
     }
 
     /// Puts one event of the bot into the journal.

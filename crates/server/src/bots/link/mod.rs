@@ -4,6 +4,7 @@
 mod bot_link;
 mod counters;
 mod death_watch;
+mod event_flood;
 mod event_follower;
 mod poll_question;
 mod poller;

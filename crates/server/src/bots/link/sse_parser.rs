@@ -1,7 +1,7 @@
 //! Server-sent events, taken from a stream of bytes.
 
 /// The longest line, and the largest event, that is read; what is longer is counted as lost.
-const MAX_EVENT: usize = 256 * 1024;
+pub(super) const MAX_EVENT: usize = 256 * 1024;
 
 /// An event beyond [`MAX_EVENT`]; its bytes are gone.
 #[derive(Debug, PartialEq, Eq)]

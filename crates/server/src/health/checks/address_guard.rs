@@ -8,13 +8,15 @@
 //! so a second DNS answer changes nothing. The client follows no redirects.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::check_threads::CheckThreads;
 
 /// How long resolving a name may take.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -51,15 +53,16 @@ impl FromStr for AllowedAddress {
 }
 
 /// Which addresses a check may reach; cloning is cheap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct AddressGuard {
     allowed: Arc<Vec<AllowedAddress>>,
+    resolvers: CheckThreads,
 }
 
 impl AddressGuard {
     /// Allows public addresses and those that are named.
     pub(crate) fn new(allowed: Vec<AllowedAddress>) -> Self {
-        Self { allowed: Arc::new(allowed) }
+        Self { allowed: Arc::new(allowed), resolvers: CheckThreads::for_names() }
     }
 
     /// Checks a URL before it is kept: scheme, no user information, and the address when it is a literal one.
@@ -114,9 +117,7 @@ impl AddressGuard {
         host: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
-        let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, port))).await;
-        let addresses: BTreeSet<SocketAddr> =
-            looked_up.map_err(|_| "the name did not resolve in time")??.collect();
+        let addresses = self.look_up(host, port).await?;
         for address in &addresses {
             self.check_address(host, address.ip()).map_err(RefusedAddress)?;
         }
@@ -124,6 +125,45 @@ impl AddressGuard {
             return Err("the name has no address".into());
         }
         Ok(addresses.into_iter().collect())
+    }
+
+    /// Resolves the host of a PostgreSQL server, which the operator names in the environment and which may be any. The
+    /// client of PostgreSQL would resolve it on the threads that the store's reads need.
+    ///
+    /// # Errors
+    /// Why the name has no address, as a sentence.
+    pub(crate) async fn resolve_postgres(&self, config: &mut tokio_postgres::Config) -> Result<(), String> {
+        use tokio_postgres::config::Host;
+        if !config.get_hostaddrs().is_empty() {
+            return Ok(());
+        }
+        let hosts = config.get_hosts().to_vec();
+        for host in &hosts {
+            let Host::Tcp(name) = host else { return Ok(()) };
+            let addresses =
+                self.look_up(name, 0).await.map_err(|_| "its name does not resolve".to_owned())?;
+            let mut addresses = addresses.iter().map(SocketAddr::ip);
+            config.hostaddr(addresses.next().ok_or_else(|| "its name has no address".to_owned())?);
+            // The client wants as many hosts as addresses; of several hosts each keeps its first address.
+            if hosts.len() == 1 {
+                addresses.for_each(|address| {
+                    config.host(name).hostaddr(address);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of a name, on a thread of the checks: a resolver that hangs takes none that others need.
+    async fn look_up(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<BTreeSet<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+        let name = host.to_owned();
+        let looked_up = self.resolvers.call_shared(move || (name.as_str(), port).to_socket_addrs());
+        let addresses = tokio::time::timeout(RESOLVE, looked_up).await;
+        Ok(addresses.map_err(|_| "the name did not resolve in time")???.collect())
     }
 }
 
@@ -259,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_inward_is_refused_at_the_connection() {
-        let guard = AddressGuard::default();
+        let guard = AddressGuard::new(Vec::new());
         assert!(guard.resolve("localhost", 80).await.unwrap_err().is::<RefusedAddress>());
         let guard = AddressGuard::new(vec!["localhost".parse().unwrap()]);
         assert!(guard.resolve("localhost", 80).await.is_ok());

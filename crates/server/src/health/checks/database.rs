@@ -7,14 +7,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use botops_core::text::clean;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 use utoipa::ToSchema;
 
+use super::check_run::CheckRun;
 use super::metric_limits::{CONNECTION_TIME, DATABASE_SIZE, QUERY_TIME, TABLE_COUNT, TOTAL_ROWS};
-use super::review::CheckerReview;
+use super::review::{CheckerReview, FileLook};
 use super::sample::{CheckOutcome, CheckSample, wide};
 use super::targets::CheckTargets;
 
@@ -39,9 +41,18 @@ impl DatabaseConfig {
     pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
         match (&self.db_path, &self.url_env) {
             (Some(path), None) => {
-                if !path.is_absolute() || !path.is_file() {
-                    let got = botops_core::text::clean(&path.display().to_string(), 120);
-                    review.defects.wrong("/config/db_path", got, "the absolute path of an existing file");
+                let expected = match review.file {
+                    _ if !path.is_absolute() => Some("the absolute path of an existing file"),
+                    FileLook::File => None,
+                    FileLook::Hangs => Some("a path on a file system that answers"),
+                    FileLook::NotAsked | FileLook::NoFile => Some("the absolute path of an existing file"),
+                };
+                if let Some(expected) = expected {
+                    review.defects.wrong(
+                        "/config/db_path",
+                        clean(&path.display().to_string(), 120),
+                        expected,
+                    );
                 }
             }
             (None, Some(name)) => review.review_secret("/config/url_env", name),
@@ -56,12 +67,14 @@ impl DatabaseConfig {
 pub(crate) async fn check_database(
     config: DatabaseConfig,
     targets: Arc<CheckTargets>,
-    timeout: Duration,
+    run: CheckRun,
 ) -> CheckSample {
+    let timeout = run.timeout;
     if let Some(path) = config.db_path {
-        let checked = tokio::task::spawn_blocking(move || sqlite(&path, timeout)).await;
-        return checked
-            .unwrap_or_else(|_| CheckSample::failed(CheckOutcome::Internal, "the check broke off"));
+        // With the path: a checker that was removed and added with another one does not wait for the old one's call.
+        let name = format!("{}, {}", run.component, clean(&path.display().to_string(), 120));
+        let checked = targets.threads.call(&name, move || sqlite(&path, timeout)).await;
+        return checked.unwrap_or_else(|sample| sample);
     }
     let url = config.url_env.as_ref().and_then(|name| targets.secrets.get(name));
     let Some(url) = url else {
@@ -71,7 +84,13 @@ pub(crate) async fn check_database(
         );
     };
     match tokio_postgres::Config::from_str(url.expose_secret()) {
-        Ok(mut config) => postgres(config.connect_timeout(timeout)).await,
+        Ok(mut config) => {
+            config.connect_timeout(timeout);
+            match targets.guard.resolve_postgres(&mut config).await {
+                Ok(()) => postgres(&config).await,
+                Err(note) => CheckSample::failed(CheckOutcome::Dns, note),
+            }
+        }
         Err(_) => CheckSample::failed(
             CheckOutcome::Internal,
             "the environment variable does not hold a PostgreSQL URL",
@@ -87,6 +106,10 @@ fn sqlite(path: &Path, timeout: Duration) -> CheckSample {
             "the database file is not there, or may not be read",
         );
     };
+    if !file.is_file() {
+        // To open a pipe would wait for its other end.
+        return CheckSample::failed(CheckOutcome::Protocol, "what lies at the path is no file");
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
         connection.busy_timeout((timeout / 4).min(Duration::from_secs(2)))?;
@@ -214,5 +237,5 @@ fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms
         QUERY_TIME.measure(query_ms),
     ];
     measures.extend(rows.map(|rows| TOTAL_ROWS.measure(number(rows))));
-    CheckSample::ok(measures)
+    CheckSample { tables: Some(tables.unsigned_abs()), ..CheckSample::ok(measures) }
 }

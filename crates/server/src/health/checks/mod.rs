@@ -7,6 +7,8 @@
 mod address_guard;
 mod bot;
 mod certificate;
+mod check_run;
+mod check_threads;
 mod database;
 mod http;
 mod metric_limits;
@@ -27,9 +29,11 @@ pub use sample::{HealthSource, SourceFact};
 
 pub(crate) use address_guard::AddressGuard;
 pub(crate) use bot::bot_rules;
+pub(crate) use check_run::CheckRun;
+pub(crate) use check_threads::check_thread_rules;
 pub(crate) use metric_limits::{MetricLimitView, metric_limit_views};
 pub(crate) use retry_after::NextRequest;
-pub(crate) use review::CheckerReview;
+pub(crate) use review::{CheckerReview, FileLook};
 pub(crate) use sample::{CheckOutcome, CheckSample};
 pub(crate) use soundness::soundness_rules;
 pub(crate) use table::{CheckKind, CheckerType, built_in_health_checks, component_types, run_health_check};

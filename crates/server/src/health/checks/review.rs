@@ -11,20 +11,36 @@ use crate::health::defects::FieldDefects;
 /// The prefix of variables that a checker may name; otherwise the API could send any other secret to any address.
 const SECRET_PREFIX: &str = "BOT_CHECK_SECRET_";
 
+/// What lies at the path that a checker names, as it was looked up before the review: a file system that is gone would
+/// hold up the review itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileLook {
+    /// The checker names no path.
+    NotAsked,
+    /// An existing file.
+    File,
+    /// Nothing, or something that is no file, such as a folder or a pipe.
+    NoFile,
+    /// The file system did not answer in time.
+    Hangs,
+}
+
 /// A checker under review: what it is checked against, and the defects found.
 #[derive(Debug)]
 pub(crate) struct CheckerReview<'a> {
     guard: &'a AddressGuard,
     /// Names of the secrets that are set.
     secrets: &'a BTreeSet<String>,
+    /// What lies at the path that the checker names.
+    pub(crate) file: FileLook,
     pub(crate) defects: FieldDefects,
     /// True when a defect is an address that only `BOT_CHECK_ALLOW` would allow.
     pub(crate) address_closed: bool,
 }
 
 impl<'a> CheckerReview<'a> {
-    pub(crate) fn new(guard: &'a AddressGuard, secrets: &'a BTreeSet<String>) -> Self {
-        Self { guard, secrets, defects: FieldDefects::default(), address_closed: false }
+    pub(crate) fn new(guard: &'a AddressGuard, secrets: &'a BTreeSet<String>, file: FileLook) -> Self {
+        Self { guard, secrets, file, defects: FieldDefects::default(), address_closed: false }
     }
 
     /// Checks the name of a variable that holds a secret: it has the prefix and is set.

@@ -62,6 +62,8 @@ pub(crate) struct CheckSample {
     pub(crate) stated_level: Option<HealthLevel>,
     /// What is wrong, in one sentence written by botops.
     pub(crate) note: Option<String>,
+    /// How many tables a database has, where that is known: one that had some and has none has lost them.
+    pub(crate) tables: Option<u64>,
     /// The values measured.
     pub(crate) measures: Vec<CheckMeasure>,
     /// How long the check took; the scheduler sets it when the check does not.
@@ -77,6 +79,7 @@ impl CheckSample {
             outcome: CheckOutcome::Ok,
             stated_level: None,
             note: None,
+            tables: None,
             measures,
             latency: None,
             next_request: NextRequest::AsUsual,

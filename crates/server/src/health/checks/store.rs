@@ -6,25 +6,23 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::check_run::CheckRun;
 use super::metric_limits::{
     CheckMeasure, STORE_BACKLOG, STORE_OPEN_TIME, STORE_SIZE, STORE_WAL_SIZE, STORE_WRITE_LATENCY,
 };
-use super::sample::{CheckOutcome, CheckSample, count, wide};
+use super::sample::{CheckSample, count, wide};
 use super::soundness::StoreSoundness;
+use super::targets::CheckTargets;
 use crate::health::model::HealthLevel;
 use crate::store::Store;
 
-pub(crate) async fn check_store(
-    store: Store,
-    soundness: Arc<Mutex<StoreSoundness>>,
-    timeout: Duration,
-) -> CheckSample {
+pub(crate) async fn check_store(targets: Arc<CheckTargets>, run: CheckRun) -> CheckSample {
+    let (store, soundness, timeout) = (targets.store.clone(), targets.soundness.clone(), run.timeout);
     let path = store.path().to_owned();
-    let opened = tokio::task::spawn_blocking(move || read_file(&path)).await;
-    let mut measures = match opened {
+    let mut measures = match targets.own_threads.call(&run.component, move || read_file(&path)).await {
         Ok(Ok(measures)) => measures,
         Ok(Err(problem)) => return CheckSample::ok(Vec::new()).says(HealthLevel::Critical, problem),
-        Err(_) => return CheckSample::failed(CheckOutcome::Internal, "the check of the store broke off"),
+        Err(sample) => return sample,
     };
     // SQLite writes nothing when the new value equals the old one, so the value differs each time.
     let value = chrono::Utc::now().timestamp_micros().to_string();

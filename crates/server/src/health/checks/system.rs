@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use sysinfo::System;
 
+use super::check_run::CheckRun;
+use super::check_threads::CheckThreads;
 use super::metric_limits::{
     CGROUP_MEMORY_USAGE, CPU_PRESSURE, CPU_USAGE, CheckMeasure, DISK_FREE, DISK_USAGE, IO_PRESSURE,
     LOAD_AVERAGE, MEMORY_PRESSURE, MEMORY_USAGE, NETWORK_CONNECTIONS, OPEN_FILES_USAGE, PROCESS_COUNT,
@@ -25,15 +27,17 @@ pub(crate) struct MachineReadings {
 }
 
 pub(crate) async fn check_machine(
+    threads: CheckThreads,
     readings: Arc<Mutex<Option<MachineReadings>>>,
     folder: PathBuf,
+    run: CheckRun,
 ) -> CheckSample {
-    let checked = tokio::task::spawn_blocking(move || {
+    let checked = threads.call(&run.component, move || {
         // Only this check uses it, and it never runs twice at a time, so the lock is free.
         let mut kept = readings.lock().unwrap_or_else(PoisonError::into_inner);
         read_machine(&mut kept, &folder)
     });
-    checked.await.unwrap_or_else(|_| CheckSample::failed(CheckOutcome::Internal, "the check broke off"))
+    checked.await.unwrap_or_else(|sample| sample)
 }
 
 fn read_machine(kept: &mut Option<MachineReadings>, folder: &Path) -> CheckSample {

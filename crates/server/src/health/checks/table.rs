@@ -7,12 +7,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::check_run::CheckRun;
 use super::database::{self, DatabaseConfig};
 use super::http::{self, ApiConfig, ExternalConfig};
 use super::review::CheckerReview;
@@ -127,19 +127,19 @@ macro_rules! check_table {
         }
 
         /// Runs one check. The caller limits its time and catches panics.
-        pub(crate) fn run_health_check(kind: CheckKind, targets: Arc<CheckTargets>, timeout: Duration) -> RunningCheck {
+        pub(crate) fn run_health_check(kind: CheckKind, targets: Arc<CheckTargets>, run: CheckRun) -> RunningCheck {
             match kind {
                 $(CheckKind::$memory => {
                     let check: fn(&CheckTargets) -> CheckSample = $from_memory;
                     Box::pin(async move { check(&targets) })
                 })*
                 $(CheckKind::$probe => {
-                    let check: fn(Arc<CheckTargets>, Duration) -> RunningCheck = $run_probe;
-                    check(targets, timeout)
+                    let check: fn(Arc<CheckTargets>, CheckRun) -> RunningCheck = $run_probe;
+                    check(targets, run)
                 })*
                 $(CheckKind::$added(config) => {
-                    let check: fn($config, Arc<CheckTargets>, Duration) -> RunningCheck = $run_added;
-                    check(config, targets, timeout)
+                    let check: fn($config, Arc<CheckTargets>, CheckRun) -> RunningCheck = $run_added;
+                    check(config, targets, run)
                 })*
                 CheckKind::Source(name) => Box::pin(async move { source::check_source(&targets, &name) }),
             }
@@ -190,9 +190,7 @@ check_table! {
             criticality: Criticality::Important,
             depends_on: &[],
             recovery: Some(BuiltInRecovery::CheckpointStore),
-        }, |targets, timeout| {
-            Box::pin(store::check_store(targets.store.clone(), targets.soundness.clone(), timeout))
-        };
+        }, |targets, run| Box::pin(store::check_store(targets, run));
         /// botops' own API, requested over the network.
         OwnApi = BuiltInHealthCheck {
             id: "api_server",
@@ -208,12 +206,15 @@ check_table! {
             criticality: Criticality::Optional,
             depends_on: &[],
             recovery: None,
-        }, |targets, _| Box::pin(system::check_machine(targets.machine.clone(), targets.data_folder()));
+        }, |targets, run| {
+            let (threads, readings) = (targets.own_threads.clone(), targets.machine.clone());
+            Box::pin(system::check_machine(threads, readings, targets.data_folder(), run))
+        };
     }
     addable {
         /// A database, an SQLite file or a PostgreSQL server: `{db_path}` or `{url_env}`.
         Database(DatabaseConfig) = "DATABASE",
-            |config, targets, timeout| Box::pin(database::check_database(config, targets, timeout));
+            |config, targets, run| Box::pin(database::check_database(config, targets, run));
         /// An API of ours: `{base_url, endpoints}`.
         ApiServer(ApiConfig) = "API_SERVER", |config, targets, _| Box::pin(http::check_api(config, targets));
         /// An API of another party: `{api_url, expected_status, api_key_env, …}`.

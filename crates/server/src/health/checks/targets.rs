@@ -10,6 +10,7 @@ use botops_core::error::{Code, Error};
 use secrecy::SecretString;
 
 use super::address_guard::AddressGuard;
+use super::check_threads::CheckThreads;
 use super::sample::HealthSource;
 use super::soundness::StoreSoundness;
 use super::system::MachineReadings;
@@ -41,6 +42,10 @@ pub(crate) struct CheckTargets {
     pub(crate) http: reqwest::Client,
     /// The HTTP client for botops' own API.
     pub(crate) own_http: reqwest::Client,
+    /// The threads for calls of added checkers that may hang: files and their file systems.
+    pub(crate) threads: CheckThreads,
+    /// The same for the checks of the store and of the machine.
+    pub(crate) own_threads: CheckThreads,
     pub(crate) machine: Arc<Mutex<Option<MachineReadings>>>,
     pub(crate) soundness: Arc<Mutex<StoreSoundness>>,
 }
@@ -79,6 +84,8 @@ impl CheckTargets {
             outbox_backlog,
             http,
             own_http,
+            threads: CheckThreads::for_files(),
+            own_threads: CheckThreads::for_own_checks(),
             machine: Arc::default(),
             soundness: Arc::default(),
         })

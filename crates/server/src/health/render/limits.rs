@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use crate::health::alerts::{alert_rules, delivery_rules, push_rules, receiver_rules, silence_rules};
-use crate::health::checks::{MetricLimitView, bot_rules, metric_limit_views, soundness_rules};
+use crate::health::checks::{
+    MetricLimitView, bot_rules, check_thread_rules, metric_limit_views, soundness_rules,
+};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::metric_rules;
 use crate::health::progress::progress_rules;
@@ -19,6 +21,7 @@ pub(crate) static LIMIT_RULES: LazyLock<Vec<LimitRuleView>> = LazyLock::new(|| {
         metric_rules(),
         bot_rules(),
         soundness_rules(),
+        check_thread_rules(),
         progress_rules(),
         flapping_rules(),
         component_rules(),
@@ -51,6 +54,7 @@ mod tests {
         "alerts/rules.rs",
         "alerts/silence.rs",
         "checks/bot.rs",
+        "checks/check_threads.rs",
         "checks/soundness.rs",
         "progress.rs",
         "model.rs",

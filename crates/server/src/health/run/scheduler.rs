@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::checks::{CheckOutcome, CheckSample, run_health_check};
+use crate::health::checks::{CheckOutcome, CheckRun, CheckSample, run_health_check};
 use crate::health::inner::HealthInner;
 use crate::health::memory::HealthMemory;
 use crate::health::model::HealthClock;
@@ -100,8 +100,9 @@ async fn run_due_check(
     let permit = if due.check.is_from_memory() { None } else { permits.acquire_owned().await.ok() };
     let started = Instant::now();
     let limit = Duration::from_millis(u64::try_from(due.timeout_ms).unwrap_or(10_000));
+    let run = CheckRun { component: due.id.clone(), timeout: limit };
     let check =
-        AssertUnwindSafe(run_health_check(due.check.clone(), inner.targets.clone(), limit)).catch_unwind();
+        AssertUnwindSafe(run_health_check(due.check.clone(), inner.targets.clone(), run)).catch_unwind();
     let check = tokio::time::timeout(limit, check);
     tokio::pin!(check);
     let result = tokio::select! {

@@ -38,6 +38,8 @@ pub(crate) struct StoredComponent {
     pub(crate) note: Option<String>,
     #[serde(default)]
     pub(crate) wait: Option<TargetWait>,
+    #[serde(default)]
+    pub(crate) tables: u64,
 }
 
 /// One watched component, with the state of its checks.
@@ -62,6 +64,8 @@ pub(crate) struct WatchedComponent {
     pub(crate) next_due: i64,
     /// The wait that the target's last answer asks for; `None` when it asks for none.
     pub(crate) wait: Option<TargetWait>,
+    /// How many tables the database had when it last had any; 0 for what is no database.
+    pub(crate) tables: u64,
     /// Checks left out because one was still running.
     pub(crate) skipped: u64,
     pub(crate) runs: u64,
@@ -98,6 +102,7 @@ impl WatchedComponent {
             in_flight: false,
             next_due,
             wait: None,
+            tables: 0,
             skipped: 0,
             runs: 0,
             errors: 0,
@@ -124,6 +129,7 @@ impl WatchedComponent {
         if due > now.mono && due <= now.mono + interval {
             self.next_due = due;
         }
+        self.tables = stored.tables;
         self.wait = stored.wait.and_then(|wait| wait.resumed(by, now));
     }
 
@@ -134,6 +140,7 @@ impl WatchedComponent {
             next_due: self.next_due,
             note: self.note.clone(),
             wait: self.wait,
+            tables: self.tables,
         }
     }
 
@@ -200,6 +207,10 @@ impl WatchedComponent {
         if let Some(stated) = sample.stated_level {
             worst = worst.max(Some(stated));
         }
+        if let Some(lost) = self.compare_tables(sample.tables) {
+            worst = worst.max(Some(HealthLevel::Critical));
+            reason = Some(lost);
+        }
         self.metrics.clear();
         for measure in sample.measures {
             let (name, unit, value) = (measure.name(), measure.unit(), measure.value());
@@ -240,6 +251,23 @@ impl WatchedComponent {
         self.tracker.take_sample(raw, self.note.as_deref(), rules, now);
         if self.wait.is_none() && raw.is_some() && self.tracker.is_unconfirmed() {
             self.next_due = self.next_due.min(now.mono + self.spec.confirm_ms(config));
+        }
+    }
+
+    /// Compares a database's tables with those it had; what is wrong when it had some and has none.
+    ///
+    /// An empty file is a valid database without tables, so nothing else would tell that everything in it is gone.
+    fn compare_tables(&mut self, tables: Option<u64>) -> Option<String> {
+        match tables? {
+            0 if self.tables > 0 => Some(format!(
+                "the database is empty, and it had {} tables; restore it, or add the checker anew if it is meant to be empty",
+                self.tables
+            )),
+            0 => None,
+            some => {
+                self.tables = some;
+                None
+            }
         }
     }
 

@@ -8,12 +8,15 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use chrono::Utc;
 use futures_util::{FutureExt, SinkExt};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::broadcast::{ClientConnection, ClientCursor, FrameKind, NextFrame, StreamBroadcast, StreamFrame};
 use super::context::{ClientSeat, StreamContext};
 use super::messages;
 use super::tickets::StreamAdmission;
 use botops_core::error::Code;
+use botops_core::text::clean;
 use botops_http::SocketWriter;
 
 /// A client whose socket does not take a frame for this long is given up.
@@ -22,28 +25,59 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long a client may take to receive the reason for its close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// Bytes that a message of a client may have; what it says is ignored.
+pub(super) const CLIENT_MESSAGE: usize = 4096;
+
+/// Characters of a reason that was not written by botops: a close frame has 123 bytes for it.
+const CLOSE_REASON: usize = 100;
+
 /// Events read from the journal at a time for a client that comes back.
 const REPLAY_PAGE: usize = 200;
 
 /// Close codes of RFC 6455 that are used here.
 mod close_code {
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
+    pub(super) const NOT_TEXT: u16 = 1007;
     pub(super) const POLICY: u16 = 1008;
+    pub(super) const TOO_LARGE: u16 = 1009;
     pub(super) const INTERNAL: u16 = 1011;
     pub(super) const TRY_AGAIN_LATER: u16 = 1013;
 }
 
 /// Why a client's stream ends.
 enum StreamEnd {
-    /// The client left, or its connection broke.
+    /// The client's connection broke, or it is silent for too long.
     Gone,
+    /// The client sent a close frame, which is to be answered.
+    Left,
     /// The reason is sent with a close frame.
     Close { code: u16, reason: String },
+    /// The same, since what the client sent cannot be read.
+    Unreadable { code: u16, reason: String },
     /// The server stops: this text first, then the close.
     Goodbye(StreamFrame),
 }
 
 impl StreamEnd {
+    /// The end that follows from what could not be read.
+    fn unreadable(error: axum::Error) -> Self {
+        let error = error.into_inner().downcast::<WsError>().map(|error| *error);
+        let (code, reason) = match error {
+            Ok(WsError::Capacity(_)) => {
+                let reason =
+                    format!("a message of a client may have {CLIENT_MESSAGE} bytes; the stream needs none");
+                (close_code::TOO_LARGE, reason)
+            }
+            // A connection that ends without a close frame is reported as a fault of the protocol too.
+            Ok(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return Self::Gone,
+            Ok(WsError::Protocol(fault)) => (close_code::PROTOCOL, format!("no WebSocket frame: {fault}")),
+            Ok(WsError::Utf8(_)) => (close_code::NOT_TEXT, "a text of the client is not UTF-8".to_owned()),
+            Ok(_) | Err(_) => return Self::Gone,
+        };
+        Self::Unreadable { code, reason: clean(&reason, CLOSE_REASON) }
+    }
+
     fn too_slow(seq: u64) -> Self {
         let title = Code::StreamTooSlow.row().title;
         let code = Code::StreamTooSlow.row().code;
@@ -65,14 +99,16 @@ pub(super) async fn serve(
     let context = seat.context.clone();
     let mut client = StreamClient { cursor: ClientCursor::default(), unanswered: 0, admission };
     // Boxed, so that the idle client's task stays small.
-    let greeted = Box::pin(client.greet(&mut socket, &mut seat, wire, after)).await;
+    let greeted = Box::pin(client.greet(&mut socket, &mut seat, wire.clone(), after)).await;
     let (end, connection) = match greeted {
         Ok(connection) => {
             (client.follow(&mut socket, &context.hub.clients, &connection).await, Some(connection))
         }
         Err(end) => (end, None),
     };
-    Box::pin(client.close(socket, connection, end, &context)).await;
+    // What comes after something unreadable cannot be read as frames.
+    let leftover = matches!(end, StreamEnd::Unreadable { .. }).then_some(wire);
+    Box::pin(client.close(socket, connection, end, &context, leftover)).await;
     drop(seat);
 }
 
@@ -190,7 +226,9 @@ impl StreamClient {
         }
         while let Some(received) = socket.recv().now_or_never() {
             match received {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(StreamEnd::Gone),
+                Some(Ok(Message::Close(_))) => return Err(StreamEnd::Left),
+                Some(Err(error)) => return Err(StreamEnd::unreadable(error)),
+                None => return Err(StreamEnd::Gone),
                 // Whatever it says, it is there.
                 Some(Ok(_)) => self.unanswered = 0,
             }
@@ -226,26 +264,27 @@ impl StreamClient {
         connection: Option<Arc<ClientConnection>>,
         end: StreamEnd,
         context: &StreamContext,
+        leftover: Option<SocketWriter>,
     ) {
-        let (code, reason) = match end {
+        let frame = match end {
             StreamEnd::Gone => return,
-            StreamEnd::Close { code, reason } => (code, reason),
+            StreamEnd::Left => None,
+            StreamEnd::Close { code, reason } | StreamEnd::Unreadable { code, reason } => {
+                Some(CloseFrame { code, reason: reason.into() })
+            }
             StreamEnd::Goodbye(frame) => {
                 self.cursor.set_unsent(frame);
-                (
-                    close_code::GOING_AWAY,
-                    format!("{}: botops is stopping; come back soon", Code::Stopping.row().code),
-                )
+                let reason = format!("{}: botops is stopping; come back soon", Code::Stopping.row().code);
+                Some(CloseFrame { code: close_code::GOING_AWAY, reason: reason.into() })
             }
         };
-        if code == close_code::TRY_AGAIN_LATER {
+        if let Some(CloseFrame { code: close_code::TRY_AGAIN_LATER, reason }) = &frame {
             context.hub.closed_slow.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
                 error.code = Code::StreamTooSlow.row().code,
                 "a stream client was closed: {reason}"
             );
         }
-        let frame = CloseFrame { code, reason: reason.into() };
         let farewell = async {
             // A close inside of half a frame would not be understood.
             if let Some(connection) = connection
@@ -253,8 +292,16 @@ impl StreamClient {
             {
                 return;
             }
-            if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            let sent = match frame {
+                Some(frame) => socket.send(Message::Close(Some(frame))).await,
+                // The answer to the client's close frame, with its code, waits already.
+                None => SinkExt::flush(&mut socket).await,
+            };
+            if sent.is_ok() {
                 while let Some(Ok(_)) = socket.recv().await {}
+                if let Some(wire) = leftover {
+                    wire.discard_input().await;
+                }
             }
         };
         let _ = tokio::time::timeout(CLOSE_LIMIT, farewell).await;

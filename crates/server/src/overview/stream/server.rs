@@ -72,8 +72,8 @@ impl StreamServer {
             .read_buffer_size(4096)
             .write_buffer_size(0)
             .max_write_buffer_size(1024 * 1024)
-            .max_message_size(4096)
-            .max_frame_size(4096);
+            .max_message_size(client::CLIENT_MESSAGE)
+            .max_frame_size(client::CLIENT_MESSAGE);
         Ok(upgrade.on_upgrade(move |socket| client::serve(socket, wire, seat, admission, after)))
     }
 

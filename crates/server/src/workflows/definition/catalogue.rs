@@ -4,7 +4,7 @@
 //! execution (a handful of `stat` calls), so there is no watcher that could miss a rename. A file with faults never
 //! hides its last good version, also across a restart; the faults are reported with line and column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,11 @@ const SHIPPED: [(&str, &str); 4] = [
     ("update-targets.yaml", include_str!("../../../../../workflows/update-targets.yaml")),
 ];
 
-/// Files that are read at most; nobody reviews a longer list.
+/// Files that are read at most, the first by name; nobody reviews a longer list.
 const FILES_MAX: usize = 200;
+
+/// Names of files left out that one line of the log tells.
+const LEFT_OUT_NAMED: usize = 20;
 
 /// A workflow and its origin.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub(crate) struct KnownWorkflow {
 pub(crate) struct WorkflowListing {
     pub(crate) known: BTreeMap<String, KnownWorkflow>,
     pub(crate) strays: Vec<WorkflowFinding>,
+    /// Files beyond [`FILES_MAX`], which are not read.
+    pub(crate) left_out: usize,
     /// Good definitions that were read for the first time, to be stored; by file name.
     pub(crate) fresh: Vec<(String, Arc<CheckedWorkflow>)>,
 }
@@ -57,6 +62,8 @@ pub(crate) struct WorkflowCatalogue {
     folder: PathBuf,
     shipped: Vec<Arc<CheckedWorkflow>>,
     read_files: Mutex<BTreeMap<String, WorkflowFileState>>,
+    /// The files left out when the log last told of them.
+    told_left_out: Mutex<BTreeSet<String>>,
 }
 
 impl WorkflowCatalogue {
@@ -72,7 +79,7 @@ impl WorkflowCatalogue {
                 }
             }
         }
-        Self { folder, shipped, read_files: Mutex::default() }
+        Self { folder, shipped, read_files: Mutex::default(), told_left_out: Mutex::default() }
     }
 
     /// Restores the last good definition of a file, as it was stored.
@@ -95,7 +102,9 @@ impl WorkflowCatalogue {
             listing.known.insert(workflow.definition.id.clone(), known);
         }
         let mut read_files = self.read_files.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = find_files(&self.folder);
+        let (files, left_out) = find_files(&self.folder);
+        listing.left_out = left_out.len();
+        self.tell_left_out(left_out);
         read_files.retain(|name, _| files.contains_key(name));
         for (name, path) in files {
             let Some(stamp) = file_stamp(&path) else { continue };
@@ -115,6 +124,27 @@ impl WorkflowCatalogue {
             read_files.insert(name, entry);
         }
         listing
+    }
+
+    /// Names the files that are not read, in one line of the log whenever they are other ones.
+    fn tell_left_out(&self, left_out: BTreeSet<String>) {
+        let mut told = self.told_left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == left_out {
+            return;
+        }
+        if !left_out.is_empty() {
+            let named: Vec<_> =
+                left_out.iter().take(LEFT_OUT_NAMED).map(|name| botops_core::text::clean(name, 80)).collect();
+            let more = match left_out.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (count, named) = (left_out.len(), named.join(", "));
+            tracing::warn!(
+                "{count} workflow files are not read, since the folder has more than {FILES_MAX}: {named}{more}"
+            );
+        }
+        *told = left_out;
     }
 }
 
@@ -145,14 +175,21 @@ fn finding_of(severity: &'static str, file: &str, fault: &DefinitionFault) -> Wo
     WorkflowFinding { severity, file: botops_core::text::clean(file, 80), line, column, message }
 }
 
-fn find_files(folder: &Path) -> BTreeMap<String, PathBuf> {
-    let Ok(listing) = fs::read_dir(folder) else { return BTreeMap::new() };
+/// The files to read, and the names of those beyond [`FILES_MAX`].
+fn find_files(folder: &Path) -> (BTreeMap<String, PathBuf>, BTreeSet<String>) {
+    let Ok(listing) = fs::read_dir(folder) else { return Default::default() };
     let paths = listing.filter_map(Result::ok).map(|entry| entry.path());
     let named = paths.filter_map(|path| {
         let name = path.file_name()?.to_str()?.to_owned();
         (name.ends_with(".yaml") && !name.starts_with('.')).then_some((name, path))
     });
-    named.take(FILES_MAX).collect()
+    // A folder has no order of its own: without this one, other files would be left out each time.
+    let mut files: BTreeMap<String, PathBuf> = named.collect();
+    let left_out = match files.keys().nth(FILES_MAX).cloned() {
+        Some(first) => files.split_off(&first).into_keys().collect(),
+        None => BTreeSet::new(),
+    };
+    (files, left_out)
 }
 
 /// Identifies the contents of a file without reading it: inode, length and times, which also change with a rename.
@@ -236,6 +273,28 @@ mod tests {
         assert!(finding.message.contains("stands twice"), "{finding:?}");
         fs::remove_file(&file).unwrap();
         assert!(!catalogue.list_files().known.contains_key("look"));
+    }
+
+    #[test]
+    fn of_too_many_files_the_first_by_name_are_read_and_the_others_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in (0..300).rev() {
+            let text = GOOD.replace("id: look", &format!("id: look-{number:03}"));
+            fs::write(folder.path().join(format!("look-{number:03}.yaml")), text).unwrap();
+        }
+        let catalogue = WorkflowCatalogue::new(folder.path().to_owned());
+        let listing = catalogue.list_files();
+        let read = listing.known.values().filter(|known| known.origin == "data").count();
+        assert_eq!((read, listing.left_out), (200, 100));
+        assert!(listing.known.contains_key("look-000") && listing.known.contains_key("look-199"));
+        assert!(!listing.known.contains_key("look-200"));
+        let told = catalogue.told_left_out.lock().unwrap().clone();
+        assert_eq!((told.len(), told.first().unwrap().as_str()), (100, "look-200.yaml"));
+        for number in 0..120 {
+            fs::remove_file(folder.path().join(format!("look-{number:03}.yaml"))).unwrap();
+        }
+        assert_eq!(catalogue.list_files().left_out, 0);
+        assert!(catalogue.told_left_out.lock().unwrap().is_empty(), "the next time it is told again");
     }
 
     #[test]

@@ -64,8 +64,12 @@ impl WorkflowLibrary {
         }
         let ids: Vec<&str> = listing.known.keys().map(String::as_str).collect();
         let asked = botops_core::text::clean(id, 60);
+        let left_out = match listing.left_out {
+            0 => String::new(),
+            some => format!("; {some} files of the folder are not read, since it has too many"),
+        };
         Err(Error::new(Code::WorkflowUnknown)
-            .detail(format!("`{asked}` is no workflow; known: {}", ids.join(", ")))
+            .detail(format!("`{asked}` is no workflow; known: {}{left_out}", ids.join(", ")))
             .context("known", ids))
     }
 
