@@ -17,8 +17,9 @@ import threading
 import time
 
 from demo import BOTOPS, PLACE, temporary_folder, until
-from random_kills_driver import BROKEN, Answers, Client, Driver, JournalFollower, Peer, StreamFollower, open_stream
-from random_kills_invariants import MORE, Evidence, account_of, blind_invariants, faults_of, read_lines
+from random_kills_breaks import blind_invariants
+from random_kills_driver import BROKEN, ROOMY, Answers, Client, Driver, JournalFollower, Peer, StreamFollower, open_stream
+from random_kills_invariants import MORE, Evidence, account_of, faults_of, read_lines
 
 D = decimal.Decimal
 # Where the folder is copied to at the end, for a look at what was found.
@@ -36,9 +37,6 @@ store.execute("BEGIN IMMEDIATE")
 time.sleep(float(sys.argv[2]))
 store.execute("ROLLBACK")
 """
-# Room for a fast market: a bad day of the simulated one does not stop the bot.
-ROOMY = {"risk_management": {"daily_loss_limit": "-50000", "max_daily_loss_pct": 10, "max_consecutive_losses": 50},
-         "circuit_breaker_thresholds": {"daily_loss": -0.5, "max_drawdown": -0.9}}
 
 
 def stable_port():
@@ -65,7 +63,7 @@ class Watched:
         self.keeper.start()
 
     def start(self):
-        command = [BOTOPS, "demo", "--port", str(self.port), "--data-dir", self.folder, "--", "--tick", "25ms"]
+        command = [BOTOPS, "demo", "--port", str(self.port), "--data-dir", self.folder, "--", "--tick", "50ms"]
         self.starts += 1
         self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=self.output, stderr=self.output)
 
@@ -228,18 +226,23 @@ def count_rows(watched, where):
 
 def flood_at_rest(watched, client):
     """What botops holds before and after floods in one life. The first flood is what fills its caches."""
-    empty = watched.footprint()
-    near = lambda start: all(now <= start[what] + MORE[what] for what, now in watched.footprint().items() if what != "KiB of memory")
+    seen = watched.footprint()
+
+    def near(start):
+        seen.update(watched.footprint())
+        return all(seen[what] <= start[what] + MORE[what] for what in MORE)
+    empty = dict(seen)
     with flood(client, 400, 30):
         client.get("state")
-    until("the first flood is over", 120, lambda: near(empty), watched.footprint)
-    before = watched.footprint()
+    until("the first flood is over", 120, lambda: near(empty | {"KiB of memory": seen["KiB of memory"]}), lambda: seen)
+    before = dict(seen)
     for _ in range(6):
         with flood(client, 400, 30):
             client.get("state")
+    # What is still held then is what the invariant names.
     with contextlib.suppress(SystemExit):
-        until("the floods have left nothing", 120, lambda: near(before), watched.footprint)
-    return before, watched.footprint()
+        until("the floods have left nothing", 120, lambda: near(before))
+    return before, seen
 
 
 def compare_account(watched, client):
@@ -252,7 +255,7 @@ def compare_account(watched, client):
         if state:
             shown.update(ledger=ledger, cash=state["account"]["cash_balance"],
                          positions={one["symbol"]: one["quantity"] for one in state["positions"]})
-        return state and account_of(ledger) == (D(shown["cash"]), {one: D(held) for one, held in shown["positions"].items()})
+        return shown and account_of(ledger) == (D(shown["cash"]), {one: D(held) for one, held in shown["positions"].items()})
     with contextlib.suppress(SystemExit):
         until("the state shows what the ledger holds", 90, same)
     return shown
@@ -281,8 +284,9 @@ def run(folder, seconds, seed):
         over.set()
         for driver in drivers:
             driver.join()
-        print(f"{trouble.counts}, {watched.starts} starts of botops, {dict(answers.counts)}", flush=True)
+        print(f"{trouble.counts}, {watched.starts} starts of botops, {answers.counts.most_common()}", flush=True)
         grow_quiet(watched, client, peer)
+        quiet_ms = time.time_ns() // 1_000_000
         before, after = flood_at_rest(watched, client)
         print(f"before the floods {before}, after them {after}", flush=True)
         shown = compare_account(watched, client)
@@ -293,12 +297,14 @@ def run(folder, seconds, seed):
             follower.join()
         code = watched.rest()
         seen = Evidence(folder, answers, followers, peer.notices, watched.starts)
-        seen.running, seen.audit_head, seen.shown, seen.before, seen.after = running, head, shown, before, after
+        seen.quiet_ms, seen.running, seen.audit_head, seen.shown = quiet_ms, running, head, shown
+        seen.before, seen.after = before, after
         faults = trouble.failures + [one.failure for one in [*drivers, *followers] if one.failure]
         faults += [f"botops ended with {code}"] if code else []
         faults += faults_of(seen)
         print(f"{len(seen.operations)} operations, {len(seen.commands)} commands, {len(seen.journal)} events, "
-              f"{len(seen.ledger)} lines of the ledger, {len(seen.audit)} of the audit, {len(seen.alerts)} alerts", flush=True)
+              f"{len(seen.ledger)} lines of the ledger, {len(seen.audit)} of the audit, {len(seen.alerts)} alerts; "
+              f"told to be gone, from and to: {seen.told}", flush=True)
         return faults or list(blind_invariants(seen))
     finally:
         for event in (over, unfollow):
@@ -310,8 +316,10 @@ def run(folder, seconds, seed):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=900 if os.environ.get("BOTOPS_LONG") else 90)
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10 ** 6))
+    options.add_argument("--seconds", type=float, default=900 if os.environ.get("BOTOPS_LONG") else 90,
+                         help="how long everything is killed; 30 at least, or too little happens")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10 ** 6),
+                         help="what is done and when; how the machine takes it is not in it")
     options = options.parse_args()
     again = f"check-random-kills --seconds {options.seconds:g} --seed {options.seed}"
     print(f"seed {options.seed}; the same again: {again}", flush=True)
