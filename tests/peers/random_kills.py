@@ -29,7 +29,7 @@ KEY = "a-key-of-the-random-kills-77"
 HALVES = [b"GET /api/v1/state HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-",
           b"PUT /api/v1/config/apply HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000\r\n\r\n{\"merge_patch\":",
           b"G", b""]
-# Holds the store's write lock as another program would that looks into it, and harms nothing.
+# Holds the store's write lock as another program would that looks into it, for less than the 5 s that botops waits for it.
 LOCK = """
 import sqlite3, sys, time
 store = sqlite3.connect(f"file:{sys.argv[1]}?mode=rw", uri=True, isolation_level=None, timeout=5)
@@ -146,7 +146,7 @@ class Trouble:
 
     def lock_store(self, chance):
         store = self.watched.folder / "botops/ops.db"
-        lock = [sys.executable, "-c", LOCK, store, str(chance.uniform(0.5, 6))]
+        lock = [sys.executable, "-c", LOCK, store, str(chance.uniform(0.5, 3))]
         # One that finds the store locked, or not yet there, gives up.
         return subprocess.run(lock, stderr=subprocess.DEVNULL).returncode == 0
 
@@ -206,8 +206,7 @@ def grow_quiet(watched, client, peer):
             client.send("DELETE", f"health/silences/{silence['id']}")
         return silences is not None
     until("no silence is left", 60, nothing_silent)
-
-    until("every run and transaction has ended", 700, lambda: count_rows(watched, "ops WHERE live = 1") == 0)
+    until("every run and transaction has ended", 400, lambda: count_rows(watched, "ops WHERE live = 1") == 0)
     until("the bot runs what is committed", 120, lambda: client.get("config").get("sync") == "in_sync",
           lambda: client.get("config").get("sync_reason"))
 
@@ -215,7 +214,7 @@ def grow_quiet(watched, client, peer):
         items = client.get("health/alerts?limit=500").get("items")
         return None if items is None else [one["component_id"] for one in items
                                            if one["state"] != "resolved" and one["component_id"] in ("feed", "bot")]
-    until("no alert of feed or bot is open", 180, lambda: open_alerts() == [], open_alerts)
+    until("no alert of feed or bot is open", 300, lambda: open_alerts() == [], open_alerts)
     until("every notice was taken", 180, lambda: count_rows(watched, "health_outbox WHERE delivered_ms IS NULL AND dead_ms IS NULL") == 0)
 
 
