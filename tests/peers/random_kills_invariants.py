@@ -21,7 +21,7 @@ ENDS = {"config": {"committed", "rejected", "rolled_back", "failed_attention"},
 EARLY = 100
 # How much more a process may hold after the floods than before them. The floods are some thousand sockets, so what is
 # held of one in fifty is seen.
-MORE = {"open files": 24, "threads": 24, "KiB of memory": 64 * 1024}
+MORE = {"open files": 24, "threads": 24, "KiB of memory": 32 * 1024}
 
 
 class Evidence:
