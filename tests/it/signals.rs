@@ -42,33 +42,34 @@ async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
     let (mut botops, log, address) = start(folder.path());
     kit::install_tls();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    // Each refused request makes one line in the log.
+    // Each refused request with a right key makes one line in the log.
     let mut sent = 0;
     let refused = async |sent: &mut usize| {
-        let answer = client.get(format!("http://{address}/api/v1/whoami")).send().await.unwrap();
+        let answer =
+            client.get(format!("http://{address}/nowhere")).header("x-api-key", KEY).send().await.unwrap();
         *sent += 1;
         answer.status().as_u16()
     };
     let mut moved = Vec::new();
     for turn in 0..3 {
         for _ in 0..3 {
-            assert_eq!(refused(&mut sent).await, 401);
+            assert_eq!(refused(&mut sent).await, 404);
         }
         let aside = log.with_extension(format!("aside-{turn}"));
         std::fs::rename(&log, &aside).unwrap();
         moved.push(aside);
         // Until the signal, lines still go to the renamed file.
-        assert_eq!(refused(&mut sent).await, 401);
+        assert_eq!(refused(&mut sent).await, 404);
         for signal in HARMLESS {
             send(&botops, signal);
         }
         let anew = || async { log.exists() };
         until("the log is there again under its name", SOON, anew).await;
-        assert_eq!(refused(&mut sent).await, 401);
-        until("new lines go there", SOON, || async { count(&log, "AUTH_001") > 0 }).await;
+        assert_eq!(refused(&mut sent).await, 404);
+        until("new lines go there", SOON, || async { count(&log, "API_001") > 0 }).await;
     }
     let all =
-        || moved.iter().chain([&log]).map(|file| count(file, "\"error.code\":\"AUTH_001\"")).sum::<usize>();
+        || moved.iter().chain([&log]).map(|file| count(file, "\"error.code\":\"API_001\"")).sum::<usize>();
     until("every line is in one of the files", SOON, || async { all() == sent }).await;
     assert_eq!(botops.child().try_wait().unwrap(), None, "it lives");
     botops.terminate();
