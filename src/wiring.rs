@@ -42,12 +42,15 @@ const BROKER_SESSION: &str = "broker_session";
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
+/// How often events that could not be written are written again.
+const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(2);
+
 /// End of the warning that is shown while nothing can be recorded.
 const NOT_RECORDED: &str = "changes are refused (SRV_002); reads go on.";
 
 /// Connects the features to each other and to the metrics; the loops end when `tasks` stop.
 pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks) {
-    spawn_journal_pruning(handles, tasks);
+    spawn_journal_upkeep(handles, tasks);
     spawn_config_publishing(handles, tasks);
     spawn_session_watch(handles, tasks);
     spawn_health_publishing(handles, tasks);
@@ -57,16 +60,23 @@ pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks
     register_metrics(handles, metrics);
 }
 
-fn spawn_journal_pruning(handles: &FeatureHandles, tasks: &Tasks) {
+fn spawn_journal_upkeep(handles: &FeatureHandles, tasks: &Tasks) {
     let events = handles.events.clone();
     let stopping = tasks.stopping();
-    tasks.spawn("journal-prune", OnFailure::Log, async move {
+    tasks.spawn("journal-upkeep", OnFailure::Log, async move {
+        let mut pruned = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = tokio::time::sleep(PRUNE_EVERY) => {}
+                () = tokio::time::sleep(WRITE_AGAIN_EVERY) => {
+                    events.write_again();
+                    if pruned.elapsed() < PRUNE_EVERY {
+                        continue;
+                    }
+                }
                 () = events.prune_wanted() => {}
             }
+            pruned = tokio::time::Instant::now();
             if let Err(error) = events.prune().await {
                 tracing::warn!(
                     error.cause = error.cause_for_log(),

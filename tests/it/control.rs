@@ -144,7 +144,11 @@ async fn keys_of_different_callers_never_meet_in_one_command() {
         let sha256 = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(id.as_bytes()));
         json!({"id": id, "sha256": sha256, "scopes": ["operate"]})
     };
-    std::fs::write(&file, json!({"keys": [record("team"), record("team/a"), record("team%2Fa")]}).to_string()).unwrap();
+    std::fs::write(
+        &file,
+        json!({"keys": [record("team"), record("team/a"), record("team%2Fa")]}).to_string(),
+    )
+    .unwrap();
     let bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
     let id = bot.id().to_string();
     let settings = [("BOT_ID", id.as_str()), ("BOT_API_KEYS_FILE", file.to_str().unwrap())];

@@ -46,7 +46,8 @@ fn a_named_key_cannot_take_the_operator_s_name() {
     refused(&["serve"], &[("BOT_API_KEYS_FILE", path)], "BOT_API_KEYS_FILE");
     for id in ["operator", "two words", ""] {
         std::fs::remove_file(&file).unwrap_or_default();
-        let ended = command(&["key", "new", "--id", id, "--scopes", "read", "--file", path]).output().unwrap();
+        let ended =
+            command(&["key", "new", "--id", id, "--scopes", "read", "--file", path]).output().unwrap();
         assert!(!ended.status.success(), "{id:?}");
         assert!(ended.stdout.is_empty() && !file.exists(), "{id:?}: {ended:?}");
     }

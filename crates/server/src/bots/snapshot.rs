@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::operator_notes::OperatorNotes;
 use super::absence::AbsenceAdvice;
+use super::operator_notes::OperatorNotes;
 use super::presence::Presence;
 use super::reading::UnreadablePart;
 use super::restart_proof::UnaskedRestart;

@@ -11,9 +11,11 @@ use super::model::{Event, NewEvent, kind_name};
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
 use super::ring::EventRing;
 use super::rows::{
-    BLOCK, EventRow, FAILURES_HELD, RING, delete_oldest, first_within, resume, select, select_backwards,
+    BLOCK, EventRow, FAILURES_HELD, RING, delete_oldest, first_of_newest, first_within, resume, select,
+    select_backwards,
 };
-use crate::store::{Store, get_value, put_value};
+use super::waiting::{JournalWrite, UnwrittenBytes, WaitingEvent, WaitingEvents};
+use crate::store::{Store, get_value};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
 
@@ -61,25 +63,13 @@ struct JournalInner {
     unwritten: Arc<AtomicU64>,
 }
 
-/// Bytes that wait for the disk, until they are written or given up.
-struct UnwrittenBytes {
-    bytes: u64,
-    all: Arc<AtomicU64>,
-}
-
-impl Drop for UnwrittenBytes {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 #[derive(Debug)]
 struct JournalState {
     ring: EventRing,
     /// The newest failures, each once, oldest first: they stay when much else happens.
     failures: EventRing,
     next: u64,
-    reserved: u64,
+    waiting: WaitingEvents,
     /// The lowest number that the store may still hold.
     oldest: u64,
 }
@@ -100,7 +90,7 @@ impl Events {
             ring: EventRing::of(start.recent, RING, RING_BYTES),
             failures: EventRing::of(start.failures, FAILURES_HELD, FAILURES_BYTES),
             next: start.next,
-            reserved: latest + BLOCK,
+            waiting: WaitingEvents::new(latest, latest + BLOCK),
             oldest: start.oldest,
         };
         let inner = JournalInner {
@@ -125,10 +115,6 @@ impl Events {
         let mut journal = self.lock();
         let seq = journal.next;
         journal.next += 1;
-        let reserve = (seq + BLOCK / 2 > journal.reserved).then_some(seq + BLOCK);
-        if let Some(reserved) = reserve {
-            journal.reserved = reserved;
-        }
         let repeats =
             error.as_ref().and_then(|error| first_telling(journal.failures.events(), &source, error));
         let event = Arc::new(Event { seq, at, kind, severity, source, message, error, repeats, data });
@@ -137,25 +123,51 @@ impl Events {
         if EventFilter::Failures.includes(&event) {
             journal.failures.push(event.clone(), row.bytes());
         }
-        let waiting = self.count_bytes(row.bytes());
+        let bytes = self.count_bytes(row.bytes());
+        let told = journal.waiting.push(WaitingEvent::new(seq, row, bookmark, bytes), event);
         // Still under the lock, so that the store and every subscriber get the events in the order of their numbers.
-        self.inner.store.post("an event", move |connection| {
-            let _waiting = waiting;
-            row.insert(connection)?;
-            if let Some(reserved) = reserve {
-                put_value(connection, "events_reserved", &reserved.to_string())?;
-            }
-            if let Some((key, value)) = bookmark {
-                put_value(connection, &key, &value)?;
-            }
-            Ok(())
-        });
-        // Before anyone has the event: whoever asks on from its number must not be told that it is ahead of the journal.
-        self.inner.latest.send_replace(seq);
-        // Sending fails only when there is no subscriber.
-        let _ = self.inner.live.send(event);
+        self.write_waiting();
+        if let Some(event) = told {
+            self.tell(event);
+        }
         drop(journal);
         seq
+    }
+
+    /// Queues a write of all that waits; it finds nothing when an earlier one has taken that along.
+    fn write_waiting(&self) {
+        let taken = Arc::new(Mutex::new(JournalWrite::default()));
+        let (writer, ended, written) = (self.clone(), self.clone(), taken.clone());
+        self.inner.store.post_and_tell(
+            "events",
+            move |connection| {
+                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                *taken = writer.lock().waiting.take();
+                taken.write(connection)
+            },
+            move |is_durable| {
+                let write = std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner));
+                let mut journal = ended.lock();
+                for event in journal.waiting.settle(write, is_durable) {
+                    ended.tell(event);
+                }
+            },
+        );
+    }
+
+    /// Tells of an event; under the lock, in the order of the numbers.
+    fn tell(&self, event: Arc<Event>) {
+        // Before anyone has the event: whoever asks on from its number must not be told that it is ahead of the journal.
+        self.inner.latest.send_replace(event.seq);
+        // Sending fails only when there is no subscriber.
+        let _ = self.inner.live.send(event);
+    }
+
+    /// Writes again what could not be written. Each event that is published does so too.
+    pub fn write_again(&self) {
+        if !self.lock().waiting.is_empty() {
+            self.write_waiting();
+        }
     }
 
     /// Events as they happen. A subscriber that lags is told how many it lost and reads them with [`Events::since`].
@@ -163,7 +175,7 @@ impl Events {
         self.inner.live.subscribe()
     }
 
-    /// The newest number given out.
+    /// The newest number that was told.
     pub fn latest(&self) -> u64 {
         *self.inner.latest.borrow()
     }
@@ -185,30 +197,38 @@ impl Events {
         kind: Option<EventKind>,
         limit: usize,
     ) -> Result<JournalPage, Error> {
-        {
+        let (written, latest, unwritten) = {
             let journal = self.lock();
-            let latest = journal.next - 1;
+            let latest = self.latest();
             if after + 1 < journal.oldest {
                 return Err(Error::new(Code::CursorExpired)
                     .context("oldest", journal.oldest)
                     .context("latest", latest));
             }
             let ring = journal.ring.events();
-            let in_memory = ring.front().is_none_or(|event| event.seq <= after + 1) || after >= latest;
-            if in_memory {
-                let behind = ring.iter().filter(|event| event.seq > after);
-                let matching = behind.filter(|event| kind.is_none_or(|kind| event.kind == kind)).cloned();
-                return Ok(JournalPage::of(matching.take(limit + 1).collect(), limit, latest));
+            let told = ring.iter().filter(|event| event.seq <= latest);
+            let matching = told.filter(|event| kind.is_none_or(|kind| event.kind == kind));
+            let held_from = ring.front().map_or(journal.next, |event| event.seq);
+            if held_from <= after + 1 || after >= latest {
+                let behind = matching.filter(|event| event.seq > after).cloned();
+                return Ok(JournalPage::of(behind.take(limit + 1).collect(), limit, latest));
             }
-        }
-        let latest = self.latest();
+            let written = journal.waiting.written().min(latest);
+            let unwritten: Vec<_> =
+                matching.filter(|event| event.seq > written.max(after)).cloned().collect();
+            // What neither memory nor the store has is on its way to the store: the page ends before it.
+            let latest = if held_from <= written + 1 { latest } else { written.max(after) };
+            (written, latest, unwritten)
+        };
         let kind_name = kind.map(kind_name);
-        let items = self
+        let stored = self
             .inner
             .store
-            .read(move |connection| Ok(select(connection, after, kind_name.as_deref(), limit + 1)?))
-            .await?;
-        Ok(JournalPage::of(items.into_iter().map(Arc::new).collect(), limit, latest))
+            .read(move |connection| Ok(select(connection, after, written, kind_name.as_deref(), limit + 1)?));
+        let mut items: Vec<_> = stored.await?.into_iter().map(Arc::new).collect();
+        items.extend(unwritten.into_iter().filter(|event| event.seq <= latest));
+        items.truncate(limit + 1);
+        Ok(JournalPage::of(items, limit, latest))
     }
 
     /// At most `limit` events with a number below `before` (without it: all), of one kind or of all, newest first.
@@ -239,7 +259,8 @@ impl Events {
         wanted: EventFilter,
         limit: usize,
     ) -> Result<JournalPageBackwards, Error> {
-        let before = before.unwrap_or(u64::MAX);
+        // Numbers that are told to nobody yet come later.
+        let before = before.unwrap_or(u64::MAX).min(self.latest() + 1);
         let count = limit + COUNT_LEFT_OUT;
         let (mut items, below) = {
             let journal = self.lock();
@@ -304,13 +325,11 @@ impl Events {
     }
 
     fn count_bytes(&self, bytes: u64) -> UnwrittenBytes {
-        let all = self.inner.unwritten.clone();
-        all.fetch_add(bytes, Ordering::Relaxed);
         let before = self.inner.unpruned.fetch_add(bytes, Ordering::Relaxed);
         if before < PRUNE_AFTER_BYTES && before + bytes >= PRUNE_AFTER_BYTES {
             self.inner.prune_wanted.notify_one();
         }
-        UnwrittenBytes { bytes, all }
+        UnwrittenBytes::new(bytes, self.inner.unwritten.clone())
     }
 
     /// Deletes what is beyond the retention (days, number, bytes), oldest first, in small batches so that other writes
@@ -321,11 +340,13 @@ impl Events {
     pub async fn prune(&self) -> Result<(), Error> {
         self.inner.unpruned.store(0, Ordering::Relaxed);
         let horizon = (Utc::now() - chrono::Duration::days(KEEP_DAYS)).timestamp_micros();
-        let by_number = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
         let keep_bytes = i64::try_from(self.inner.keep_bytes).unwrap_or(i64::MAX);
-        let by_bytes =
-            self.inner.store.read(move |connection| Ok(first_within(connection, keep_bytes)?)).await?;
-        let keep_from = by_number.max(by_bytes.unwrap_or(0));
+        let kept = self.inner.store.read(move |connection| {
+            let (by_bytes, by_number) =
+                (first_within(connection, keep_bytes)?, first_of_newest(connection, KEEP_ROWS)?);
+            Ok(by_bytes.max(by_number))
+        });
+        let keep_from = kept.await?.unwrap_or(0);
         loop {
             let (deleted, oldest) = self
                 .inner
@@ -432,6 +453,105 @@ mod tests {
         for writer in writers {
             writer.join().unwrap();
         }
+    }
+
+    /// A process that holds the store, as a backup or a person with a shell does.
+    fn lock(path: &std::path::Path) -> rusqlite::Connection {
+        let other = rusqlite::Connection::open(path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lock_that_outlasts_a_write_loses_no_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let store = Store::open(&path).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        let before = events.latest();
+        let other = lock(&path);
+        events.publish(lifecycle("one"));
+        store.flush().await;
+        assert!(store.trouble().borrow().is_some(), "the write failed");
+        events.publish(NewEvent { bookmark: Some(("place".to_owned(), "2".to_owned())), ..lifecycle("two") });
+        drop(other);
+        events.write_again();
+        store.flush().await;
+        let stored =
+            store.read(move |connection| Ok(select(connection, before, u64::MAX, None, 10)?)).await.unwrap();
+        let messages: Vec<_> = stored.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(messages, ["one", "two"]);
+        assert_eq!(events.bookmark("place").await.unwrap().as_deref(), Some("2"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_number_is_told_that_a_start_after_a_kill_could_give_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let store = Store::open(&path).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        let mut live = events.subscribe();
+        let other = lock(&path);
+        let published = 2 * BLOCK + 100;
+        for n in 0..published {
+            events.publish(lifecycle(&n.to_string()));
+        }
+        let told = events.latest();
+        assert_eq!(events.since(told - 1, None, 10).await.unwrap().latest, told);
+        assert!(events.newest(None, None, 5).await.unwrap().items.iter().all(|event| event.seq <= told));
+        // What a kill now would leave on the disk.
+        let killed = tempfile::tempdir().unwrap();
+        for name in ["ops.db", "ops.db-wal"] {
+            std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+        }
+        let again = Events::open(Store::open(&killed.path().join("ops.db")).unwrap()).await.unwrap();
+        let first = again.publish(lifecycle("after the kill"));
+        assert!(first > told, "{first} was told before as well, up to {told}");
+        // Without a kill all of it is told in its order, and nothing is passed over meanwhile.
+        let early = events.since(0, None, 10).await.unwrap();
+        assert!(early.next == 0 || !early.items.is_empty(), "{early:?}");
+        drop(other);
+        let mut last = 0;
+        let mut seen = 0;
+        while seen < published {
+            match live.recv().await {
+                Ok(event) => {
+                    assert!(event.seq > last);
+                    (last, seen) = (event.seq, seen + 1);
+                }
+                Err(broadcast::error::RecvError::Lagged(by)) => seen += by,
+                Err(broadcast::error::RecvError::Closed) => unreachable!(),
+            }
+            events.write_again();
+        }
+        assert_eq!(events.latest(), last);
+        let (mut after, mut got) = (0, Vec::new());
+        while after < last {
+            let page = events.since(after, None, 500).await.unwrap();
+            got.extend(page.items.iter().map(|event| event.seq));
+            assert!(page.next > after);
+            after = page.next;
+        }
+        assert!(got.is_sorted() && got.len() as u64 == published, "{} of {published}", got.len());
+    }
+
+    #[tokio::test]
+    async fn many_starts_drop_no_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        for n in 0..KEEP_ROWS / BLOCK + 20 {
+            let store = Store::open(&path).unwrap();
+            let events = Events::open(store.clone()).await.unwrap();
+            events.publish(lifecycle(&n.to_string()));
+            store.flush().await;
+            if n % 50 == 0 {
+                events.prune().await.unwrap();
+            }
+        }
+        let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
+        events.prune().await.unwrap();
+        assert_eq!(events.oldest(), 1);
+        assert_eq!(events.since(0, None, 1).await.unwrap().items[0].message, "0");
     }
 
     #[tokio::test]

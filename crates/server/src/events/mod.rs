@@ -11,6 +11,7 @@ mod model;
 mod page;
 mod ring;
 mod rows;
+mod waiting;
 
 pub use api::{EventReader, routes};
 pub use journal::Events;

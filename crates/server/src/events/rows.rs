@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::model::{Event, kind_name};
 use super::page::EventFilter;
 use crate::store::{StoreAbort, get_value, put_value};
-use botops_core::error::{Code, Error};
 
 /// Events kept in memory, so that a usual poll does not read the disk.
 pub(super) const RING: usize = 2_048;
@@ -40,7 +39,7 @@ pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> 
     let oldest = number("events_oldest")?.max(1);
     put_value(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
     let from = newest.saturating_sub(RING as u64);
-    let recent = select(connection, from, None, RING)?;
+    let recent = select(connection, from, newest, None, RING)?;
     let failures = select_backwards(connection, next, EventFilter::Failures, FAILURES_HELD)?;
     Ok(JournalStart {
         next,
@@ -51,12 +50,13 @@ pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> 
 }
 
 /// An event in the form in which it is stored.
+#[derive(Debug)]
 pub(super) struct EventRow {
     seq: i64,
     at_us: i64,
     kind: String,
     severity: String,
-    body: Result<String, Error>,
+    body: String,
 }
 
 impl EventRow {
@@ -66,22 +66,22 @@ impl EventRow {
             at_us: event.at.timestamp_micros(),
             kind: kind_name(event.kind),
             severity: format!("{:?}", event.severity).to_lowercase(),
-            body: serde_json::to_string(event).map_err(|error| Error::new(Code::Internal).caused_by(error)),
+            // Texts and JSON values: this cannot fail.
+            body: serde_json::to_string(event).unwrap_or_default(),
         }
     }
 
     /// Its size in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.body.as_ref().map_or(0, |body| body.len() as u64)
+        self.body.len() as u64
     }
 
-    pub(super) fn insert(self, connection: &Connection) -> Result<(), StoreAbort> {
-        let body = self.body.map_err(StoreAbort::Refused)?;
+    pub(super) fn insert(&self, connection: &Connection) -> Result<(), StoreAbort> {
         connection
             .prepare_cached(
                 "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![self.seq, self.at_us, self.kind, self.severity, body])?;
+            .execute(params![self.seq, self.at_us, self.kind, self.severity, self.body])?;
         Ok(())
     }
 }
@@ -96,18 +96,28 @@ pub(super) fn first_within(connection: &Connection, most_bytes: i64) -> rusqlite
     )
 }
 
+/// The number of the newest event but `keep` others; `None` when there are fewer. Numbers have gaps: each start skips some.
+pub(super) fn first_of_newest(connection: &Connection, keep: u64) -> rusqlite::Result<Option<i64>> {
+    let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+    let query = "SELECT seq + 1 FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?1";
+    connection.query_row(query, [keep], |row| row.get(0)).optional()
+}
+
+/// At most `limit` events with a number above `after` and up to `until`, oldest first.
 pub(super) fn select(
     connection: &Connection,
     after: u64,
+    until: u64,
     kind: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Event>> {
     let mut statement = connection.prepare_cached(
-        "SELECT body FROM events WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3",
+        "SELECT body FROM events WHERE seq > ?1 AND seq <= ?4 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3",
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let until = i64::try_from(until).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    readable(statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?)
+    readable(statement.query_map(params![after, kind, limit, until], |row| row.get::<_, String>(0))?)
 }
 
 pub(super) fn select_backwards(

@@ -89,7 +89,17 @@ impl Store {
     where
         F: FnOnce(&Connection) -> Result<(), StoreAbort> + Send + 'static,
     {
+        self.post_and_tell(what, work, |_| ());
+    }
+
+    /// The same; `tell` learns on the writer's thread whether the work is durable, and must not wait.
+    pub fn post_and_tell<F, R>(&self, what: &'static str, work: F, tell: R)
+    where
+        F: FnOnce(&Connection) -> Result<(), StoreAbort> + Send + 'static,
+        R: FnOnce(bool) + Send + 'static,
+    {
         let queued = self.submit(work, move |result| {
+            tell(result.is_ok());
             if let Err(error) = result {
                 tracing::error!(
                     store.what = what,
