@@ -34,7 +34,7 @@ fn a_setting_that_cannot_be_used_is_named_and_the_process_ends_with_2() {
     refused(&["serve", "--port", &port], &[], "BOT_API_PORT");
 }
 
-/// `operator` is who holds BOT_API_AUTH_TOKEN: a second key of that name could not be told from it in the audit.
+/// `operator` is who holds `BOT_API_AUTH_TOKEN`: a second key of that name could not be told from it in the audit.
 #[test]
 fn a_named_key_cannot_take_the_operator_s_name() {
     let folder = kit::folder();

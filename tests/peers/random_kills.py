@@ -146,7 +146,7 @@ class Trouble:
 
     def lock_store(self, chance):
         store = self.watched.folder / "botops/ops.db"
-        lock = [sys.executable, "-c", LOCK, store, str(chance.uniform(0.5, 3))]
+        lock = [sys.executable, "-c", LOCK, store, str(chance.uniform(0.5, 12))]
         # One that finds the store locked, or not yet there, gives up.
         return subprocess.run(lock, stderr=subprocess.DEVNULL).returncode == 0
 

@@ -2,10 +2,10 @@
 import copy
 
 from random_kills_invariants import (ENDS, INVARIANTS, account_is_the_sum_of_its_fills, admitted_is_stored,
-                                     alerts_begin_and_end_once, audit_holds, audit_tells_each_end_once, commands_act_once,
-                                     committed_runs, followers_miss_nothing, gaps_begin_lives, ledger_is_whole,
-                                     nothing_is_a_defect, nothing_is_held_after_the_floods, numbers_mean_one_event,
-                                     operations_end_once)
+                                     alerts_begin_and_end_once, audit_holds, audit_tells_each_end_once,
+                                     commands_act_once, committed_runs, followers_miss_nothing, gaps_begin_lives,
+                                     ledger_is_whole, nothing_is_a_defect, nothing_is_held_after_the_floods,
+                                     no_cursor_is_refused, numbers_mean_one_event, operations_end_once)
 
 
 def other_config_runs(seen):
@@ -203,6 +203,7 @@ BREAKS = [
     (numbers_mean_one_event, stream_goes_back, "the stream follower got number"),
     (followers_miss_nothing, lambda seen: swallow(seen, "journal"), "the journal follower did not get 1 events"),
     (followers_miss_nothing, lambda seen: swallow(seen, "stream"), "the stream follower did not get 1 events"),
+    (no_cursor_is_refused, lambda seen: seen.told["journal"].append((9, 8)), "was refused its own cursor"),
     (gaps_begin_lives, many_gaps, "gaps after"),
     (gaps_begin_lives, gap_in_a_life, "no life of botops begins there"),
     (alerts_begin_and_end_once, end_untold, "to begin 1 times and to end 0 times"),

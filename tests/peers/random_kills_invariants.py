@@ -185,10 +185,18 @@ def numbers_mean_one_event(seen):
         for event in received:
             if known.setdefault(event["seq"], event) != event:
                 yield f"number {event['seq']} is one event for the {follower} follower and another elsewhere: {event} and {known[event['seq']]}"
-    numbers = [event["seq"] for event in seen.followed["stream"]]
-    for before, after in zip(numbers, numbers[1:]):
-        if after <= before:
-            yield f"the stream follower got number {after} after {before}"
+    for follower, received in seen.followed.items():
+        numbers = [event["seq"] for event in received]
+        for before, after in zip(numbers, numbers[1:]):
+            if after <= before:
+                yield f"the {follower} follower got number {after} after {before}"
+
+
+def no_cursor_is_refused(seen):
+    for follower, told in seen.told.items():
+        for cursor, goes_on in told:
+            if goes_on < cursor:
+                yield f"the {follower} follower was refused its own cursor {cursor}: the journal says it ends at {goes_on}"
 
 
 def followers_miss_nothing(seen):
@@ -256,9 +264,10 @@ def nothing_is_a_defect(seen):
             yield f"a process panicked: {line}"
 
 
-INVARIANTS = [committed_runs, audit_holds, audit_tells_each_end_once, operations_end_once, admitted_is_stored, ledger_is_whole,
-              account_is_the_sum_of_its_fills, commands_act_once, numbers_mean_one_event, followers_miss_nothing,
-              gaps_begin_lives, alerts_begin_and_end_once, nothing_is_held_after_the_floods, nothing_is_a_defect]
+INVARIANTS = [committed_runs, audit_holds, audit_tells_each_end_once, operations_end_once, admitted_is_stored,
+              ledger_is_whole, account_is_the_sum_of_its_fills, commands_act_once, numbers_mean_one_event,
+              no_cursor_is_refused, followers_miss_nothing, gaps_begin_lives, alerts_begin_and_end_once,
+              nothing_is_held_after_the_floods, nothing_is_a_defect]
 
 
 def faults_of(seen):

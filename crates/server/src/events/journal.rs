@@ -520,7 +520,7 @@ mod tests {
                     (last, seen) = (event.seq, seen + 1);
                 }
                 Err(broadcast::error::RecvError::Lagged(by)) => seen += by,
-                Err(broadcast::error::RecvError::Closed) => unreachable!(),
+                Err(broadcast::error::RecvError::Closed) => panic!("the journal is open"),
             }
             events.write_again();
         }
