@@ -122,20 +122,27 @@ pub fn routes() -> FeatureRoutes<Configs> {
             BotTimeout,
             BotRefused
         )),
-        routes!(get_config_txn.refuses(ConfigTxnUnknown, BotNotCapable)),
+        routes!(get_config_txn.refuses(ConfigTxnUnknown, BotNotCapable, StoreUnavailable)),
         routes!(confirm_config_txn.refuses(
             ConfigTxnUnknown,
             ConfigBusy,
             ConfigConfirmTooLate,
             ConfigTxnOver,
-            BotNotCapable
+            BotNotCapable,
+            StoreUnavailable
         )),
-        routes!(cancel_config_txn.refuses(ConfigTxnUnknown, ConfigTxnOver, BotNotCapable)),
-        routes!(list_config_versions.refuses(BotNotCapable)),
-        routes!(get_config_version.refuses(ConfigVersionUnknown, ConfigDamaged, BotNotCapable, BotOffline)),
-        routes!(list_config_audit),
-        routes!(verify_config_audit.refuses(ConfigAuditUnavailable)),
-        routes!(accept_config_audit),
+        routes!(cancel_config_txn.refuses(ConfigTxnUnknown, ConfigTxnOver, BotNotCapable, StoreUnavailable)),
+        routes!(list_config_versions.refuses(BotNotCapable, StoreUnavailable)),
+        routes!(get_config_version.refuses(
+            ConfigVersionUnknown,
+            ConfigDamaged,
+            BotNotCapable,
+            BotOffline,
+            StoreUnavailable
+        )),
+        routes!(list_config_audit.refuses(StoreUnavailable)),
+        routes!(verify_config_audit.refuses(ConfigAuditUnavailable, StoreUnavailable)),
+        routes!(accept_config_audit.refuses(StoreUnavailable)),
     ])
 }
 

@@ -78,8 +78,8 @@ struct ExecutedRunView {
 /// The routes of workflows and artifacts.
 pub fn routes() -> FeatureRoutes<Workflows> {
     FeatureRoutes::new([
-        routes!(list_workflows),
-        routes!(get_workflow.refuses(WorkflowUnknown)),
+        routes!(list_workflows.refuses(StoreUnavailable)),
+        routes!(get_workflow.refuses(WorkflowUnknown, StoreUnavailable)),
         routes!(execute_workflow.refuses(
             WorkflowUnknown,
             WorkflowConflict,
@@ -91,10 +91,15 @@ pub fn routes() -> FeatureRoutes<Workflows> {
             StoreUnavailable,
             Stopping
         )),
-        routes!(get_workflow_status.refuses(WorkflowUnknown, WorkflowRunUnknown)),
-        routes!(list_workflow_runs.refuses(WorkflowUnknown)),
-        routes!(get_workflow_run.refuses(WorkflowRunUnknown)),
-        routes!(cancel_workflow_run.refuses(WorkflowRunUnknown, WorkflowRunOver, WorkflowPastPivot)),
+        routes!(get_workflow_status.refuses(WorkflowUnknown, WorkflowRunUnknown, StoreUnavailable)),
+        routes!(list_workflow_runs.refuses(WorkflowUnknown, StoreUnavailable)),
+        routes!(get_workflow_run.refuses(WorkflowRunUnknown, StoreUnavailable)),
+        routes!(cancel_workflow_run.refuses(
+            WorkflowRunUnknown,
+            WorkflowRunOver,
+            WorkflowPastPivot,
+            StoreUnavailable
+        )),
         routes!(get_artifact.refuses(ArtifactUnknown)),
     ])
 }

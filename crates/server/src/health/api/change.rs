@@ -23,17 +23,27 @@ pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
     vec![
         routes!(check_health.refuses(ComponentUnknown, MonitoringStopped)),
         routes!(test_health),
-        routes!(add_health_checker.refuses(CheckerExists, CheckerInvalid, CheckerAddressClosed)),
-        routes!(remove_health_checker.refuses(ComponentUnknown, CheckerBuiltIn, CheckerNeeded)),
-        routes!(start_health_monitoring),
-        routes!(stop_health_monitoring),
-        routes!(configure_health_monitoring.refuses(MonitoringConfigInvalid)),
-        routes!(acknowledge_health_alert.refuses(AlertUnknown)),
-        routes!(list_health_silences, add_health_silence.refuses(SilenceInvalid)),
-        routes!(end_health_silence.refuses(SilenceUnknown)),
-        routes!(list_health_maintenance, add_health_maintenance.refuses(SilenceInvalid)),
-        routes!(remove_health_maintenance.refuses(SilenceUnknown)),
-        routes!(recover_health_component.refuses(ComponentUnknown, RecoveryRefused)),
+        routes!(add_health_checker.refuses(
+            CheckerExists,
+            CheckerInvalid,
+            CheckerAddressClosed,
+            StoreUnavailable
+        )),
+        routes!(remove_health_checker.refuses(
+            ComponentUnknown,
+            CheckerBuiltIn,
+            CheckerNeeded,
+            StoreUnavailable
+        )),
+        routes!(start_health_monitoring.refuses(StoreUnavailable)),
+        routes!(stop_health_monitoring.refuses(StoreUnavailable)),
+        routes!(configure_health_monitoring.refuses(MonitoringConfigInvalid, StoreUnavailable)),
+        routes!(acknowledge_health_alert.refuses(AlertUnknown, StoreUnavailable)),
+        routes!(list_health_silences, add_health_silence.refuses(SilenceInvalid, StoreUnavailable)),
+        routes!(end_health_silence.refuses(SilenceUnknown, StoreUnavailable)),
+        routes!(list_health_maintenance, add_health_maintenance.refuses(SilenceInvalid, StoreUnavailable)),
+        routes!(remove_health_maintenance.refuses(SilenceUnknown, StoreUnavailable)),
+        routes!(recover_health_component.refuses(ComponentUnknown, RecoveryRefused, StoreUnavailable)),
     ]
 }
 
