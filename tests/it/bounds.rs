@@ -14,7 +14,7 @@ use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::kit::botops_process::BotopsProcess;
 use crate::kit::scripted_bot::ScriptedBot;
-use crate::refusals::assert_problem;
+use crate::refusals::{assert_problem, raw};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -108,16 +108,6 @@ async fn a_database_that_lost_its_tables_is_critical_also_after_a_restart() {
     database_with_tables(&path);
     component_says(&botops, "trades", "HEALTHY", "").await;
     botops.stop();
-}
-
-/// Sends bytes and returns everything that comes back until the server closes.
-fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all(bytes).unwrap();
-    let mut text = Vec::new();
-    let _ = stream.read_to_end(&mut text);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The status and the problem of a raw answer.

@@ -224,7 +224,7 @@ async fn named_keys_are_held_to_their_scopes_and_their_end() {
 }
 
 /// Sends bytes on a raw connection and returns everything that comes back.
-fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
+pub(crate) fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(bytes).unwrap();

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::commands::{adapter_beside, three_trades};
-use super::world::{Adapter, FreqtradeStub, SOON, open_trade, until_presence, until_told};
+use super::world::{Adapter, FreqtradeStub, SOON, stand_beside_open_trade, until_presence};
 use crate::health::{component_is, hasty};
 use crate::kit::app::{KEY, Running, command};
 use crate::kit::broker_stub::Act;
@@ -25,12 +25,7 @@ async fn spoken(botops: &Running, text: &'static str) -> String {
 
 /// A freqtrade with one open trade, the adapter, and botops, whose checks are in a hurry.
 async fn world() -> (FreqtradeStub, Adapter, Running) {
-    let freqtrade = FreqtradeStub::start().await;
-    freqtrade.answer("status", &json!([open_trade(1, &json!({}))]));
-    let adapter = Adapter::start(&freqtrade);
-    let botops = adapter.with_botops().await;
-    until_presence(&botops, "connected").await;
-    until_told(&botops, "watches this freqtrade").await;
+    let (freqtrade, adapter, botops) = stand_beside_open_trade().await;
     let (status, body) = botops.send(Method::PUT, "/api/v1/health/monitoring/config", &hasty()).await;
     assert_eq!(status, 200, "{body}");
     (freqtrade, adapter, botops)

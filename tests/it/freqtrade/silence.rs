@@ -6,26 +6,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::world::{
-    Adapter, FreqtradeStub, PASSWORD, SOON, expect_left_alone, heartbeat, log_line, open_trade,
+    Adapter, FreqtradeStub, PASSWORD, SOON, expect_left_alone, heartbeat, log_line, stand_beside_open_trade,
     until_presence, until_told,
 };
-use crate::kit::app::{Running, command};
+use crate::kit::app::command;
 use crate::kit::broker_stub::Act;
 use crate::kit::{Process, until};
 
-async fn world() -> (FreqtradeStub, Adapter, Running) {
-    let freqtrade = FreqtradeStub::start().await;
-    freqtrade.answer("status", &json!([open_trade(1, &json!({}))]));
-    let adapter = Adapter::start(&freqtrade);
-    let botops = adapter.with_botops().await;
-    until_presence(&botops, "connected").await;
-    until_told(&botops, "watches this freqtrade").await;
-    (freqtrade, adapter, botops)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freqtrade_that_hangs_is_told_and_left_alone_and_comes_back() {
-    let (freqtrade, adapter, botops) = world().await;
+    let (freqtrade, adapter, botops) = stand_beside_open_trade().await;
     freqtrade.hang();
     let bot = until_presence(&botops, "hung").await;
     assert!(bot["presence_reason"].as_str().unwrap().contains("upstream_hung"), "{bot:#}");
@@ -73,7 +63,7 @@ async fn refused_credentials_are_told_with_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freqtrade_that_is_gone_is_unreachable_and_a_foreign_server_is_no_freqtrade() {
-    let (freqtrade, adapter, botops) = world().await;
+    let (freqtrade, adapter, botops) = stand_beside_open_trade().await;
     // It closes each connection, so that none is left once it is gone.
     let foreign = Act::ok(r#"{"hello": "from another program"}"#);
     freqtrade.act("ping", Act::CloseAfter(Box::new(foreign)));
@@ -105,7 +95,7 @@ async fn a_freqtrade_that_does_not_trade_is_refused_in_clear_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_answers_in_front_of_a_loop_that_does_not_is_told() {
-    let (freqtrade, mut adapter, botops) = world().await;
+    let (freqtrade, mut adapter, botops) = stand_beside_open_trade().await;
     adapter.until_state("it runs", |state| state["phase"] == "running").await;
     // Only freqtrade's own clock can tell of a loop that is seen for the first time how long it stands.
     adapter.kill();
@@ -134,7 +124,7 @@ async fn an_api_that_answers_in_front_of_a_loop_that_does_not_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_asks_for_fewer_questions_is_no_dead_one() {
-    let (freqtrade, adapter, botops) = world().await;
+    let (freqtrade, adapter, botops) = stand_beside_open_trade().await;
     freqtrade.act("show_config", Act::json(429, r#"{"detail": "Rate limit exceeded"}"#));
     let asked = |of: &str| freqtrade.requests().iter().filter(|(_, path)| path.ends_with(of)).count();
     let before = asked("show_config");

@@ -347,3 +347,14 @@ pub(super) async fn expect_left_alone(botops: &Running, freqtrade: &FreqtradeStu
         .filter(|(method, path)| method != Method::GET.as_str() && !path.ends_with("token/login"));
     assert_eq!(acting.collect::<Vec<_>>(), []);
 }
+
+/// A freqtrade with one open trade, the adapter, and botops, all of which know each other.
+pub(super) async fn stand_beside_open_trade() -> (FreqtradeStub, Adapter, Running) {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.answer("status", &json!([open_trade(1, &json!({}))]));
+    let adapter = Adapter::start(&freqtrade);
+    let botops = adapter.with_botops().await;
+    until_presence(&botops, "connected").await;
+    until_told(&botops, "watches this freqtrade").await;
+    (freqtrade, adapter, botops)
+}

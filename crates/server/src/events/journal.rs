@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::model::{Event, NewEvent, kind_name};
+use super::newest_events::NewestEvents;
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
-use super::ring::EventRing;
 use super::rows::{
     BLOCK, EventRow, FAILURES_HELD, RING, delete_oldest, first_of_newest, first_within, resume, select,
     select_backwards,
@@ -65,9 +65,9 @@ struct JournalInner {
 
 #[derive(Debug)]
 struct JournalState {
-    ring: EventRing,
+    ring: NewestEvents,
     /// The newest failures, each once, oldest first: they stay when much else happens.
-    failures: EventRing,
+    failures: NewestEvents,
     next: u64,
     waiting: WaitingEvents,
     /// The lowest number that the store may still hold.
@@ -87,8 +87,8 @@ impl Events {
         let start = store.write(|connection| Ok(resume(connection)?)).await?;
         let latest = start.next - 1;
         let journal = JournalState {
-            ring: EventRing::of(start.recent, RING, RING_BYTES),
-            failures: EventRing::of(start.failures, FAILURES_HELD, FAILURES_BYTES),
+            ring: NewestEvents::of(start.recent, RING, RING_BYTES),
+            failures: NewestEvents::of(start.failures, FAILURES_HELD, FAILURES_BYTES),
             next: start.next,
             waiting: WaitingEvents::new(latest, latest + BLOCK),
             oldest: start.oldest,

@@ -8,8 +8,8 @@
 mod api;
 mod journal;
 mod model;
+mod newest_events;
 mod page;
-mod ring;
 mod rows;
 mod waiting;
 

@@ -7,7 +7,7 @@ use super::model::Event;
 
 /// The newest events, oldest first.
 #[derive(Debug)]
-pub(super) struct EventRing {
+pub(super) struct NewestEvents {
     events: VecDeque<Arc<Event>>,
     /// The size of each of them.
     sizes: VecDeque<u64>,
@@ -16,7 +16,7 @@ pub(super) struct EventRing {
     most_bytes: u64,
 }
 
-impl EventRing {
+impl NewestEvents {
     /// A ring of these events. Those of an earlier run count with their size as text.
     pub(super) fn of(events: Vec<Arc<Event>>, most: usize, most_bytes: u64) -> Self {
         let mut ring = Self { events: VecDeque::new(), sizes: VecDeque::new(), bytes: 0, most, most_bytes };
