@@ -24,7 +24,7 @@ use prometheus_client::registry::{Metric, Registry};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -94,7 +94,8 @@ pub fn start_logging(
             .with_current_span(false)
             .with_span_list(false)
             .with_writer(writer)
-            .with_filter(filter_fn(|line| line.target() == CHANGES_BY_OPERATORS))
+            // Decided once for each place that logs: a filter that is asked each time slows every request.
+            .with_filter(Targets::new().with_target(CHANGES_BY_OPERATORS, LevelFilter::INFO))
     });
     let terminal = io::stderr().is_terminal().then(|| {
         let writer = move || TerminalWriter(secrets.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{StatusCode, Version, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -74,8 +74,15 @@ pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Ta
                 continue;
             }
         };
-        let connection = await_first_byte(stream, peer, guard.clone(), stopping.clone(), permit);
-        tasks.spawn("connection", OnFailure::Log, connection);
+        let (guard, tasks_of_it) = (guard.clone(), tasks.clone());
+        tasks.spawn("new connection", OnFailure::Log, async move {
+            if await_first_byte(&stream, &tasks_of_it).await {
+                let stopping = tasks_of_it.stopping();
+                let connection = converse(stream, peer, guard, stopping, permit);
+                // A task of its own: through this one each request would pass once more.
+                tasks_of_it.spawn("connection", OnFailure::Log, connection);
+            }
+        });
     }
 }
 
@@ -89,20 +96,14 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-/// One connection, from its first byte on. Until then it is kept small: thousands may be opened and say nothing.
-async fn await_first_byte(
-    stream: TcpStream,
-    peer: SocketAddr,
-    guard: Arc<RequestGuard>,
-    stopping: CancellationToken,
-    permit: OwnedSemaphorePermit,
-) {
+/// Whether a new connection says anything. Until then it is kept small: thousands may be opened and say nothing.
+async fn await_first_byte(stream: &TcpStream, tasks: &Tasks) -> bool {
+    let stopping = tasks.stopping();
     tokio::select! {
-        readable = stream.readable() => if readable.is_err() { return },
-        () = stopping.cancelled() => return,
-        () = tokio::time::sleep(FIRST_BYTE) => return,
+        readable = stream.readable() => readable.is_ok(),
+        () = stopping.cancelled() => false,
+        () = tokio::time::sleep(FIRST_BYTE) => false,
     }
-    Box::pin(converse(stream, peer, guard, stopping, permit)).await;
 }
 
 async fn converse(
@@ -119,20 +120,21 @@ async fn converse(
         let guard = guard.clone();
         // From here on until the answer, what is read is no head.
         let running = progress.clone().run();
-        let upgrades = request.headers().contains_key(header::UPGRADE);
+        let HeadNotes { hosts, upgrades } = read_head(request.headers());
         if upgrades {
             request.extensions_mut().insert(wire.clone());
         }
-        let misdirected = count_hosts(&request);
+        // Proxies and botops could take it for requests to different hosts. HTTP/1.0 needs none.
+        let is_directed = hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10);
         async move {
             // Most requests have no body, and an empty one costs nothing to wrap.
             let wrap = |body: hyper::body::Incoming| match body.is_end_stream() {
                 true => Body::empty(),
                 false => Body::new(BoundedBody::new(body, guard.input.clone())),
             };
-            let response = match misdirected {
-                None => guard.handle(request.map(wrap), peer.ip()).await,
-                Some(hosts) => guard.refuse(wrong_hosts(hosts), peer.ip()),
+            let response = match is_directed {
+                true => guard.handle(request.map(wrap), peer.ip()).await,
+                false => guard.refuse(wrong_hosts(hosts), peer.ip()),
             };
             if upgrades && response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 running.leave_http();
@@ -178,13 +180,21 @@ async fn converse(
     }
 }
 
-/// How many hosts a request names, when it is not one: proxies and botops could take it for requests to different
-/// hosts. HTTP/1.0 needs none.
-fn count_hosts<B>(request: &hyper::Request<B>) -> Option<usize> {
-    let hosts = request.headers().get_all(header::HOST).iter();
-    let count = hosts.count();
-    let is_right = count == 1 || (count == 0 && request.version() == Version::HTTP_10);
-    (!is_right).then_some(count)
+/// What is wanted of a head before anything else.
+struct HeadNotes {
+    /// How many `Host` headers it has.
+    hosts: usize,
+    upgrades: bool,
+}
+
+/// One pass: a lookup of each name costs more than to look at the few headers that a request has.
+fn read_head(headers: &HeaderMap) -> HeadNotes {
+    let mut notes = HeadNotes { hosts: 0, upgrades: false };
+    for (name, _) in headers {
+        notes.hosts += usize::from(name == header::HOST);
+        notes.upgrades |= name == header::UPGRADE;
+    }
+    notes
 }
 
 fn wrong_hosts(count: usize) -> Error {

@@ -235,6 +235,9 @@ impl ClientSocket {
     /// Before more is read: whether what was read so far may stay. Asked to read on after bytes and without a request in
     /// between, the bytes are the part of a head; nearly every head comes whole and never gets here twice.
     fn count_head(&mut self) -> bool {
+        if matches!(self.head, HeadInput::Nothing) {
+            return true;
+        }
         let counters = &self.progress.0;
         if counters.running.load(Ordering::Relaxed) > 0 {
             self.head = HeadInput::Nothing;
@@ -242,12 +245,11 @@ impl ClientSocket {
         }
         let now = counters.steps.load(Ordering::Relaxed);
         match self.head {
-            HeadInput::Nothing => true,
             HeadInput::Read { steps } | HeadInput::Unfinished { steps, .. } if steps != now => {
                 self.head = HeadInput::Nothing;
                 true
             }
-            HeadInput::Unfinished { .. } => true,
+            HeadInput::Nothing | HeadInput::Unfinished { .. } => true,
             HeadInput::Read { steps } => {
                 if counters.is_upgraded.load(Ordering::Relaxed) {
                     return true;
