@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -181,6 +182,12 @@ def frames_of_coroutine(coroutine: Any) -> List[Tuple[FrameType, int]]:
     return found
 
 
+def _shown(value: Any) -> str:
+    if type(value) is float and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "an infinite number"
+    return f"a value of type {type(value).__name__}"
+
+
 class ProblemLog:
     """The problems so far, each once with its count. Its lock is held for moments only."""
 
@@ -225,7 +232,7 @@ class ProblemLog:
 
     def add_bad_value(self, field: str, expected: str, value: Any) -> None:
         """Notes a value that is told as null. What came is shown by its type alone: it may be a secret."""
-        came = "" if value is None else f"; a value of type {type(value).__name__} came"
+        came = "" if value is None else f"; {_shown(value)} came"
         with self._lock:
             if len(self._bad_fields) < _MOST_KEPT:
                 self._bad_fields[field] = expected

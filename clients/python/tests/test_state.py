@@ -61,6 +61,10 @@ class StateTest(BotCase):
         codes = {(problem.where, problem.code) for problem in bot.problems}
         self.assertIn(("account.colour", "unknown_field"), codes)
         self.assertIn(("orders.id", "no_key"), codes)
+        said = {problem.where: problem.message for problem in bot.problems}
+        self.assertTrue(said["account.account_balance"].endswith("; NaN came"), said)
+        self.assertTrue(said["performance.win_rate"].endswith("; an infinite number came"), said)
+        self.assertTrue(said["account.cash_balance"].endswith("; a value of type str came"), said)
         errors = {error["error_code"] for error in state["recent_errors"]}
         self.assertIn("SDK_BAD_VALUE", errors)
         bot.account(balance="5")
