@@ -50,9 +50,11 @@ struct SummaryLimits {
 /// The longest code that is never cut, in characters of ASCII: those of a catalogue are shorter.
 const WHOLE_CODE: usize = 40;
 
-const LIMITS: [SummaryLimits; 8] = [
+// Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
+const LIMITS: [SummaryLimits; 9] = [
     SummaryLimits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60, code: WHOLE_CODE },
     SummaryLimits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40, code: WHOLE_CODE },
+    SummaryLimits { positions: 3, errors: 2, error_text: 30, warnings: 8, text: 40, code: WHOLE_CODE },
     SummaryLimits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32, code: WHOLE_CODE },
     SummaryLimits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28, code: WHOLE_CODE },
     SummaryLimits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24, code: WHOLE_CODE },
