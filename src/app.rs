@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::handles::FeatureHandles;
+use crate::memory::give_back_memory;
 use crate::settings::{BOT_API_AUTH_TOKEN, BOT_API_PORT, BOT_DATA_DIR, Settings};
 use crate::{routes, wiring};
 use botops_contract::{EventKind, Severity};
@@ -81,6 +82,7 @@ impl App {
         let metrics = Metrics::new();
         let handles = FeatureHandles::open(&settings, &metrics, &tasks).await?;
         wiring::connect(&handles, &metrics, &tasks);
+        give_back_memory(&tasks);
         let (router, operations) = routes::build(
             &handles,
             routes::McpAccess {

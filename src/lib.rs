@@ -33,6 +33,7 @@ mod demo;
 pub mod handles;
 mod manual;
 mod mcp;
+mod memory;
 mod process;
 pub mod routes;
 pub mod settings;

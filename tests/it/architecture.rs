@@ -26,7 +26,7 @@ const PROGRAM: &[&[&str]] = &[
     &["wiring"],
     &["manual"],
     &["mcp", "ask"],
-    &["routes"],
+    &["routes", "memory"],
     &["app"],
     &["terminal"],
     &["process"],
@@ -42,6 +42,7 @@ const CRATES: &[&str] = &[
     "crates/core/src",
     "crates/freqtrade/src",
     "crates/http/src",
+    "crates/memory/src",
     "crates/server/src",
     "crates/paperbot/src",
 ];

@@ -286,6 +286,18 @@ async fn answer_of(stream: &mut tokio::net::TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The resident memory of a server that has started and rests: when it does not grow any more.
+async fn idle_kb(botops: &BotopsProcess) -> u64 {
+    let (mut kb, mut looks_alike) = (botops.resident_kb(), 0);
+    while looks_alike < 4 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = botops.resident_kb();
+        looks_alike = if now.abs_diff(kb) < 512 { looks_alike + 1 } else { 0 };
+        kb = now;
+    }
+    kb
+}
+
 /// A head of this size without its end.
 fn half_head(bytes: usize) -> Vec<u8> {
     let mut head = b"GET /livez HTTP/1.1\r\nhost: x\r\nx: ".to_vec();
@@ -308,7 +320,7 @@ async fn half_sent_heads_have_a_budget_and_complete_requests_of_their_address_pa
     let botops = BotopsProcess::start(folder.path(), &[]);
     let address = botops.address;
     assert_eq!(botops.get("/livez").await.0, 200);
-    let before = botops.resident_kb();
+    let before = idle_kb(&botops).await;
     let connections = room_for_connections();
     let mut held = Vec::new();
     for number in 0..connections {
@@ -327,7 +339,7 @@ async fn half_sent_heads_have_a_budget_and_complete_requests_of_their_address_pa
     assert!(grown < 110, "{connections} half heads took {grown} MB");
     drop(held);
     kit::until("the memory comes back", LIMIT, || async {
-        botops.resident_kb().saturating_sub(before) / 1024 < 64
+        botops.resident_kb().saturating_sub(before) / 1024 < 20
     })
     .await;
     let log = botops.stop_and_read_log();
@@ -383,7 +395,7 @@ async fn half_sent_bodies_share_a_budget_and_end_by_their_deadline() {
     let botops = BotopsProcess::start(folder.path(), &[]);
     let address = botops.address;
     assert_eq!(botops.get("/livez").await.0, 200);
-    let before = botops.resident_kb();
+    let before = idle_kb(&botops).await;
     let connections = room_for_connections().min(1_000);
     let mut request = format!(
         "POST /api/v1/ask HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n\
@@ -410,12 +422,41 @@ async fn half_sent_bodies_share_a_budget_and_end_by_their_deadline() {
     let grown = botops.peak_kb().saturating_sub(before) / 1024;
     assert!(grown < 150, "{connections} half bodies took {grown} MB");
     kit::until("the memory comes back", LIMIT, || async {
-        botops.resident_kb().saturating_sub(before) / 1024 < 110
+        botops.resident_kb().saturating_sub(before) / 1024 < 20
     })
     .await;
     let whole = json!({"text": "how is the bot", "ignored": " ".repeat(100)});
     let (status, _) = botops.send(Method::POST, "/api/v1/ask", &json!({"text": whole["text"]})).await;
     assert_eq!(status, 200, "there is room again");
+    botops.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_of_the_stream_took_comes_back_when_they_have_left() {
+    let folder = kit::folder();
+    let botops = BotopsProcess::start(folder.path(), &[]);
+    assert_eq!(botops.get("/livez").await.0, 200);
+    let before = idle_kb(&botops).await;
+    let handshake = format!(
+        "GET /api/v1/stream HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let clients = room_for_connections();
+    let mut held = Vec::new();
+    for _ in 0..clients {
+        let mut stream = send_from(local(2), botops.address, handshake.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+        held.push(stream);
+    }
+    let grown = botops.peak_kb().saturating_sub(before) / 1024;
+    assert!(grown > 30, "{clients} clients took {grown} MB: too few to show anything");
+    drop(held);
+    kit::until("the memory comes back", LIMIT, || async {
+        botops.resident_kb().saturating_sub(before) / 1024 < 20
+    })
+    .await;
     botops.stop();
 }
 
