@@ -10,6 +10,7 @@ use botops_contract::{
 };
 use botops_core::error::{Code, Error};
 use botops_server::bots::{BotSnapshot, CallError, HoldReason, Presence};
+use botops_server::events::Event;
 use chrono::Utc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -375,6 +376,42 @@ async fn events_are_taken_over_once_and_what_was_lost_is_said() {
     link.journal_has("the new life", EventKind::Fill, |event| event.message == "fill of the new life").await;
     link.journal_has("the start", EventKind::Lifecycle, |event| event.data["boot_epoch"] == "life-1+").await;
     assert_eq!(link.journal(EventKind::Fill).await.len(), 7);
+}
+
+#[tokio::test]
+async fn a_number_out_of_reach_takes_no_later_event_of_that_start_away() {
+    let bot = ScriptedBot::start();
+    let raw = |seq: u64| {
+        let event = json!({"seq": seq, "boot_epoch": "life-1", "kind": "fill", "severity": "low", "message": format!("fill {seq}")});
+        bot.emit_raw(event.to_string());
+    };
+    let (link, data) = linked(&bot).await;
+    for seq in [1, 2, u64::MAX, 3, 4, u64::MAX, 4] {
+        raw(seq);
+    }
+    link.journal_has("the fourth", EventKind::Fill, |event| event.message == "fill 4").await;
+    let jump = |event: &Event| event.data["event_type"] == "event_numbers.jumped";
+    let jump = link.journal_has("the jump", EventKind::Lifecycle, jump).await;
+    assert_eq!((&jump.data["from_seq"], &jump.data["to_seq"]), (&json!(2), &json!(u64::MAX)));
+    assert_eq!((&jump.data["boot_epoch"], &jump.data["bot_id"]), (&json!("life-1"), &json!("scripted")));
+    let back = |event: &Event| event.data["event_type"] == "event_numbers.went_back";
+    let back = link.journal_has("the way back", EventKind::Lifecycle, back).await;
+    assert_eq!((&back.data["from_seq"], &back.data["to_seq"]), (&json!(u64::MAX), &json!(3)));
+    assert_eq!(link.bots.stats().events_lost, 0, "nobody knows of a loss");
+    link.end().await;
+
+    // The next start of botops asks the bot to go on where it really is.
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
+    for seq in [3, 4, 5] {
+        raw(seq);
+    }
+    link.journal_has("the fifth", EventKind::Fill, |event| event.message == "fill 5").await;
+    let asked = bot.journal().into_iter().filter_map(|asked| asked.last_event_id).next_back();
+    assert_eq!(asked.as_deref(), Some("life-1/4"));
+    let fills: Vec<_> = link.journal(EventKind::Fill).await.iter().map(|fill| fill.message.clone()).collect();
+    let jumped = format!("fill {}", u64::MAX);
+    assert_eq!(fills, ["fill 1", "fill 2", &jumped, "fill 3", "fill 4", "fill 5"]);
 }
 
 #[tokio::test]

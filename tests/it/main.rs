@@ -2,6 +2,7 @@
 #![allow(clippy::allow_attributes, reason = "what is unused in the kit changes with the features")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::string_slice,
     clippy::cast_possible_truncation,
     clippy::needless_pass_by_value,
@@ -18,6 +19,7 @@ mod bot_limits;
 mod bot_on_a_port;
 mod bots;
 mod bounds;
+mod clock_steps;
 mod closure;
 mod configs;
 mod contract;

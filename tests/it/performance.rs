@@ -170,3 +170,49 @@ async fn a_new_account_of_the_same_bot_is_measured_for_itself() {
     assert_eq!(by_symbol["total_trades"], json!(1), "upper and lower case are the same");
     botops.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_amount_takes_the_measures_of_the_other_trades_away() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    let most = "79228162514264337593543950335";
+    let least = "0.0000000000000000000000000001";
+    let numbers = [most, &format!("-{most}"), least, "0", "7922816251426433759354395033.5", "1e400"];
+    let mut trades = vec![json!(trade(1, "10.00")), json!(trade(2, "-4.00"))];
+    for member in
+        ["net_pl", "gross_pl", "commission", "entry_price", "stop_price", "target_price", "quantity"]
+    {
+        for number in numbers {
+            let seq = u64::try_from(trades.len()).unwrap() + 1;
+            let mut trade = json!(trade(seq, "0.00"));
+            trade["stop_price"] = json!("99.9999999999999999999999999");
+            trade["target_price"] = json!(most);
+            trade[member] = json!(number);
+            trades.push(trade);
+        }
+    }
+    let count = trades.len();
+    let page = json!({"items": trades, "next": null}).to_string();
+    bot.script().raw_trades = Some(std::sync::Arc::new(move |after, _| {
+        if after == 0 { page.clone() } else { json!({"items": [], "next": null}).to_string() }
+    }));
+    let folder = kit::folder();
+    let socket = bot.socket().display().to_string();
+    for _ in 0..2 {
+        let settings = [("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", "scripted")];
+        let botops = Running::start(folder.path(), &settings).await;
+        kit::until("all are copied", Duration::from_secs(20), || async {
+            let (status, body) = botops.get("/api/v1/performance?window=all").await;
+            assert!(status < 500, "{body:#}");
+            body["total_trades"] == json!(count)
+        })
+        .await;
+        for by in ["day", "week", "month", "symbol"] {
+            let (status, body) = botops.get(&format!("/api/v1/performance?window=all&by={by}")).await;
+            assert_eq!(status, 200, "{body:#}");
+            assert!(body["unmeasured_trades"].as_u64().unwrap() > 0, "{body:#}");
+            assert!(body["total_wins"].as_u64().unwrap() > 0 && body["win_rate"].is_f64(), "{body:#}");
+        }
+        botops.stop().await;
+    }
+}

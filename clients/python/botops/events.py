@@ -87,10 +87,11 @@ class EventLog:
         }
 
     def begin_after(self, last_event_id: str) -> int:
-        """The number after which a reader goes on: 0 when it knew another start of the bot."""
+        """The number after which a reader goes on: 0 when it knew another start, or a number that was never given."""
         epoch, _, seq = last_event_id.rpartition("/")
         is_number = seq.isascii() and seq.isdigit() and len(seq) <= _MOST_DIGITS
-        return int(seq) if epoch == self.boot_epoch and is_number else 0
+        is_known = epoch == self.boot_epoch and is_number and int(seq) <= self._newest
+        return int(seq) if is_known else 0
 
     def after(self, seq: int, most: int = 200) -> List[Tuple[int, bytes]]:
         """The kept events after this number, oldest first."""

@@ -66,6 +66,8 @@ class EventsTest(BotCase):
         self.assertEqual((event["seq"], event["kind"], event["kind_raw"]), (4, "other", "signal"))
         _, event = self.reader("another-epoch/3").next()
         self.assertEqual(event["seq"], 1, "a reader of another start gets all that is kept")
+        _, event = self.reader(f"{epoch}/999999999999999999").next()
+        self.assertEqual(event["seq"], 1, "and so does one with a number that was never given")
 
     def test_failures_are_in_the_state(self):
         bot = self.make().start()

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use botops_contract::BotEvent;
+use botops_contract::{BotEvent, LARGEST_SEQ};
 use tokio::sync::watch;
 
 use super::source::EventHistory;
@@ -24,18 +24,26 @@ impl EventRing {
         Self { events: Arc::default(), latest: watch::Sender::new(0), epoch: epoch.into(), longest }
     }
 
-    /// Adds an event that has its number already: higher than that of every earlier one.
+    /// Adds an event that has its number already. One that is not above that of every earlier event, or beyond 2^53, gets
+    /// the next number instead: readers would take it for one that they have, or miss all that follow.
     pub fn add_numbered(&self, event: Arc<BotEvent>) {
+        let mut events = self.lock();
+        let next = next_number(&events);
+        let event = if (next..=LARGEST_SEQ).contains(&event.seq) {
+            event
+        } else {
+            Arc::new(BotEvent { seq: next, ..(*event).clone() })
+        };
         let seq = event.seq;
-        self.add_to(&mut self.lock(), event);
+        self.add_to(&mut events, event);
+        drop(events);
         self.latest.send_replace(seq);
     }
 
     /// Adds an event under the next number and this ring's epoch.
     pub fn add(&self, event: BotEvent) {
         let mut events = self.lock();
-        // The newest is never taken out, so it knows how far the numbers have got.
-        let seq = events.back().map_or(0, |newest| newest.seq) + 1;
+        let seq = next_number(&events);
         let boot_epoch = self.epoch.to_string();
         self.add_to(&mut events, Arc::new(BotEvent { seq, boot_epoch, ..event }));
         drop(events);
@@ -52,6 +60,11 @@ impl EventRing {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<BotEvent>>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The newest is never taken out, so it knows how far the numbers have got.
+fn next_number(events: &VecDeque<Arc<BotEvent>>) -> u64 {
+    events.back().map_or(1, |newest| newest.seq.saturating_add(1))
 }
 
 impl EventHistory for EventRing {
@@ -86,5 +99,20 @@ mod tests {
         assert_eq!((numbers(0), numbers(4), numbers(5)), (vec![3, 4], vec![5], vec![]));
         assert_eq!(*latest.borrow(), 5);
         assert_eq!(ring.events_after(4, 1)[0].boot_epoch, "life");
+    }
+
+    #[test]
+    fn a_number_that_would_hide_others_is_replaced_by_the_next_one() {
+        let ring = EventRing::new("life", 9);
+        let event = |seq: u64| {
+            let text = format!(r#"{{"seq": {seq}, "kind": "fill"}}"#);
+            Arc::new(serde_json::from_str::<BotEvent>(&text).unwrap())
+        };
+        for seq in [7, u64::MAX, 3, 8, 20] {
+            ring.add_numbered(event(seq));
+        }
+        ring.add((*event(0)).clone());
+        let numbers: Vec<u64> = ring.events_after(0, 9).iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, [7, 8, 9, 10, 20, 21]);
     }
 }

@@ -15,7 +15,8 @@ use super::source::EventHistory;
 /// Events taken at once, so that a stream holds the lock of the history only briefly.
 const EVENT_BATCH: usize = 200;
 
-/// The stream after the event that `Last-Event-ID` names; of another epoch, everything that is kept.
+/// The stream after the event that `Last-Event-ID` names; of another epoch, and after a number that was never given,
+/// everything that is kept.
 pub(crate) fn event_stream(
     history: Arc<dyn EventHistory>,
     headers: &HeaderMap,
@@ -23,8 +24,10 @@ pub(crate) fn event_stream(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (epoch, seq) = last.rsplit_once('/').unwrap_or_default();
-    let seq = if epoch == history.epoch() { seq.parse().unwrap_or(0) } else { 0 };
     let latest = history.watch_latest();
+    let newest = *latest.borrow();
+    let known = seq.parse().ok().filter(|seq| epoch == history.epoch() && *seq <= newest);
+    let seq = known.unwrap_or(0);
     let begin = EventHistoryReader { history, seq, latest, batch: Vec::new().into_iter(), stopping };
     let stream = stream::unfold(begin, async |mut reader| {
         let event = reader.next_event().await?;

@@ -277,6 +277,9 @@ fn events_go_on_where_their_reader_left_off() {
     assert_eq!((&events[0].1["seq"], &events[1].1["error"]["error_code"]), (&json!(1), &json!("EXC_001")));
     assert_eq!(read(&events[0].0, 1)[0], events[1]);
     assert_eq!(read("another-life/7", 2), events);
+    // Nor is a reader who comes with a number that was never given told nothing for ever.
+    let epoch = events[0].1["boot_epoch"].as_str().unwrap();
+    assert_eq!(read(&format!("{epoch}/{}", u64::MAX), 2), events);
     let last = events[1].0.clone();
     std::thread::scope(|scope| {
         let live = scope.spawn(|| read(&last, 1));

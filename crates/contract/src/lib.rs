@@ -48,6 +48,7 @@ pub use state::{
     GateReason, LoopStats, MarketState, MarketStatus, RunningConfig, Session, SessionPhase, UnknownField,
     UnknownWhy,
 };
+pub use tolerance::LARGEST_SEQ;
 pub use trading::{
     Account, Order, OrderStatus, OrderType, Performance, Position, Side, StreakType, Trade, TradeOutcome,
     TradePage,

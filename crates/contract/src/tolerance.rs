@@ -69,6 +69,17 @@ pub(crate) fn optional_whole_number<'de, D: Deserializer<'de>, T: FromStr>(
     number.map(Some).ok_or_else(|| D::Error::custom(EXPECTED_NUMBER))
 }
 
+/// The highest number of an event or a trade, 2^53: readers that hold numbers as floating point tell no higher ones apart,
+/// and a cursor that stood beyond would pass all that follow.
+pub const LARGEST_SEQ: u64 = 1 << 53;
+
+/// The number of a trade.
+pub(crate) fn sequence_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number: u64 = whole_number(deserializer)?;
+    let too_high = || D::Error::custom(format!("expected a number up to {LARGEST_SEQ} (2^53)"));
+    (number <= LARGEST_SEQ).then_some(number).ok_or_else(too_high)
+}
+
 const EXPECTED_TEXT: &str = "expected a text or a number";
 
 const EXPECTED_NUMBER: &str = "expected a whole number, not below zero";

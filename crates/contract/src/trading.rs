@@ -279,7 +279,7 @@ closed_words! {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trade {
     /// Grows by one per closed trade, across restarts: the cursor of `GET trades`.
-    #[serde(deserialize_with = "crate::tolerance::whole_number")]
+    #[serde(deserialize_with = "crate::tolerance::sequence_number")]
     pub seq: u64,
     /// Id that the bot gave the trade.
     #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
+use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState, OtherDay};
 use crate::polling::{PictureCell, UpstreamPicture, UpstreamReach, differ_by_database};
 use crate::report::{HelloInputs, ReportInputs, build_hello, build_report, day_began};
 use crate::serve::{PublishedState, StateCell};
@@ -203,7 +203,8 @@ impl Publisher {
         if total.is_some() {
             self.total_at = Some(Instant::now());
         }
-        next_day(before, ObservedDay { began_at, account_id: account.to_owned(), total }, was_there)
+        let today = ObservedDay { began_at, account_id: account.to_owned(), total, other: None };
+        next_day(before, today, was_there)
     }
 }
 
@@ -214,8 +215,15 @@ fn next_day(before: Option<ObservedDay>, today: ObservedDay, was_there: bool) ->
         Some(day) if day.began_at == today.began_at => day,
         // A trade is on its way to the closed ones: the day begins once its result is known.
         Some(day) if was_there && today.total.is_none() => day,
-        Some(_) if was_there => today,
-        _ => ObservedDay { total: None, ..today },
+        Some(day) => {
+            // A day begins once: a clock that was set forth and back finds both days as they began.
+            let known = day.other.filter(|other| other.began_at == today.began_at);
+            let is_new = was_there && today.began_at > day.began_at;
+            let total = known.map_or(today.total.filter(|_| is_new), |known| known.total);
+            let other = Some(OtherDay { began_at: day.began_at, total: day.total });
+            ObservedDay { total, other, ..today }
+        }
+        None => ObservedDay { total: None, ..today },
     }
 }
 
@@ -229,30 +237,42 @@ mod tests {
 
     fn day(days: i64, account: &str, total: Option<i64>) -> ObservedDay {
         let began_at = DateTime::from_timestamp(days * 86_400, 0).unwrap();
-        ObservedDay { began_at, account_id: account.to_owned(), total: total.map(Decimal::from) }
+        ObservedDay { began_at, account_id: account.to_owned(), total: total.map(Decimal::from), other: None }
+    }
+
+    /// The day that holds, without the one before.
+    fn begin(before: Option<ObservedDay>, today: ObservedDay, was_there: bool) -> ObservedDay {
+        ObservedDay { other: None, ..next_day(before, today, was_there) }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forth_and_back_begins_no_day_anew() {
+        let mut now = day(1, "a", Some(100));
+        for (number, total, base) in
+            [(2, 90, Some(90)), (1, 80, Some(100)), (2, 70, Some(90)), (1, 60, Some(100)), (0, 50, None)]
+        {
+            now = next_day(Some(now), day(number, "a", Some(total)), true);
+            assert_eq!((now.began_at, now.total), (day(number, "a", None).began_at, base.map(Decimal::from)));
+        }
     }
 
     #[test]
     fn a_day_begins_with_the_total_of_midnight_or_with_none() {
         let today = day(2, "a", Some(7));
         assert_eq!(
-            next_day(None, today.clone(), true),
+            begin(None, today.clone(), true),
             day(2, "a", None),
             "the adapter came in the middle of it"
         );
-        assert_eq!(next_day(Some(day(1, "a", None)), today.clone(), true), today);
+        assert_eq!(begin(Some(day(1, "a", None)), today.clone(), true), today);
+        assert_eq!(begin(Some(day(1, "a", Some(3))), today.clone(), false), day(2, "a", None), "it was away");
         assert_eq!(
-            next_day(Some(day(1, "a", Some(3))), today.clone(), false),
-            day(2, "a", None),
-            "it was away"
-        );
-        assert_eq!(
-            next_day(Some(day(2, "a", Some(3))), today.clone(), true),
+            begin(Some(day(2, "a", Some(3))), today.clone(), true),
             day(2, "a", Some(3)),
             "the same day"
         );
-        let not_yet = next_day(Some(day(1, "a", Some(3))), day(2, "a", None), true);
+        let not_yet = begin(Some(day(1, "a", Some(3))), day(2, "a", None), true);
         assert_eq!(not_yet, day(1, "a", Some(3)), "the total is not known for a moment");
-        assert_eq!(next_day(Some(day(1, "b", Some(3))), today, true), day(2, "a", None), "another account");
+        assert_eq!(begin(Some(day(1, "b", Some(3))), today, true), day(2, "a", None), "another account");
     }
 }

@@ -5,6 +5,11 @@
 //! thread of its own and never waits for a reader. Orders are always simulated; a broker's session only decides whether
 //! they would pass. The crate uses `botops-contract` and `botops-core`, nothing of the server.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "every amount that comes in is bounded (`account::amount_bounds`), such that no operation leaves a decimal"
+)]
+
 mod account;
 pub mod broker;
 mod calendar;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use rust_decimal::Decimal;
 
+use super::account::amount_bounds::cash_fault;
 use super::broker::BrokerOptions;
 use super::command_line::{duration, symbol};
 use botops_contract::BotId;
@@ -58,7 +59,7 @@ pub struct PaperbotOptions {
     #[arg(long, env = "PAPERBOT_TICK", hide_env_values = true, default_value = "250ms", value_parser = duration)]
     pub tick: Duration,
     /// Cash of a new account
-    #[arg(long, env = "PAPERBOT_CASH", hide_env_values = true, default_value = "100000")]
+    #[arg(long, env = "PAPERBOT_CASH", hide_env_values = true, default_value = "100000", value_parser = read_cash)]
     pub cash: Decimal,
     /// Which broker stands behind the bot.
     #[command(flatten)]
@@ -89,4 +90,9 @@ impl PaperbotOptions {
         }
         Ok(tick)
     }
+}
+
+fn read_cash(text: &str) -> Result<Decimal, String> {
+    let cash = text.parse().map_err(|error: rust_decimal::Error| error.to_string())?;
+    cash_fault(cash).map_or(Ok(cash), Err)
 }

@@ -10,6 +10,7 @@ pub(crate) mod running_link;
 pub(crate) mod scripted_bot;
 pub(crate) mod scripted_config;
 pub(crate) mod scripted_freqtrade;
+pub(crate) mod wall_clock;
 
 pub(crate) use report_parts::ReportParts;
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use botops_contract::{BotEvent, EventKind, Order, OrderStatus, SemanticError, Severity, Trade};
+use botops_contract::{
+    BotEvent, EventKind, Order, OrderStatus, SemanticError, Severity, Trade, subtract_exactly,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -281,7 +283,7 @@ impl Differences {
         let filled = is.filled.unwrap_or_default();
         if filled > filled_before && filled > Decimal::ZERO {
             let part = if order.status == Some(OrderStatus::Filled) { "filled" } else { "filled in part" };
-            let message = format!("order {side} {symbol} was {part}: {}", filled - filled_before);
+            let message = format!("order {side} {symbol} was {part}: {}", filled_part(filled, filled_before));
             let at = if part == "filled" { order.updated_at } else { None };
             self.add_at(at.unwrap_or(self.now), EventKind::Fill, Severity::Low, message, data());
         }
@@ -433,6 +435,12 @@ fn has_filled(order: &Order) -> bool {
         .is_some_and(|filled| filled > Decimal::ZERO)
 }
 
+/// What was filled since, in words: both numbers where a decimal does not hold their difference.
+fn filled_part(filled: Decimal, before: Decimal) -> String {
+    let both = || format!("{filled}, after {before}");
+    subtract_exactly(filled, before).map_or_else(both, |part| part.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,5 +515,13 @@ mod tests {
         let told = Differences::between(Some(&gone.observed), &nothing_open(), &[], false, later);
         assert!(messages(&told)[0].ends_with("of which nothing was filled: it was cancelled"));
         assert_eq!(told.events[0].severity, Severity::Low);
+    }
+
+    #[test]
+    fn no_number_of_freqtrade_is_too_large_to_be_told() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        assert_eq!(filled_part(number("1.50"), number("0.5")), "1.00");
+        let told = filled_part(Decimal::MAX, number("-1"));
+        assert_eq!(told, "79228162514264337593543950335, after -1");
     }
 }

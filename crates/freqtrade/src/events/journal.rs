@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use botops_bot_server::EventHistory;
-use botops_contract::BotEvent;
+use botops_contract::{BotEvent, LARGEST_SEQ};
 use botops_core::durable_file;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -74,7 +74,7 @@ impl AdapterJournal {
         let lines = text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
         let lines: Result<Vec<JournalLine>, _> =
             lines.filter(|line| !line.is_empty()).map(serde_json::from_slice).collect();
-        let lines = lines.unwrap_or_else(|_| {
+        let lines = lines.ok().filter(|lines| numbers_ascend(lines)).unwrap_or_else(|| {
             tracing::error!("{} is damaged: it is put aside, and events are numbered anew", path.display());
             let _ = std::fs::rename(path, path.with_extension("damaged"));
             Vec::new()
@@ -123,7 +123,7 @@ impl AdapterJournal {
         if events.is_empty() && !is_news {
             return Ok(());
         }
-        let first = journal.newest_seq + 1;
+        let first = journal.newest_seq.saturating_add(1);
         let events: Vec<BotEvent> = (first..)
             .zip(events)
             .map(|(seq, event)| BotEvent { seq, boot_epoch: self.epoch.to_string(), ..event })
@@ -151,6 +151,17 @@ impl AdapterJournal {
     fn lock(&self) -> MutexGuard<'_, JournalFile> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether each event has a higher number than those before it, and none a number that readers cannot tell from others.
+fn numbers_ascend(lines: &[JournalLine]) -> bool {
+    let mut newest = 0;
+    lines.iter().all(|line| {
+        let ascend = line.events.iter().all(|event| event.seq > std::mem::replace(&mut newest, event.seq));
+        let is_reached = ascend && line.seq >= newest && line.seq <= LARGEST_SEQ;
+        newest = line.seq;
+        is_reached
+    })
 }
 
 impl EventHistory for AdapterJournal {
@@ -269,6 +280,23 @@ mod tests {
         assert!(path.with_extension("damaged").exists());
         journal.append(vec![event("a")], &told(1)).unwrap();
         assert_eq!(numbers(&AdapterJournal::open(&path).unwrap()), [1]);
+    }
+
+    #[test]
+    fn a_file_whose_numbers_do_not_ascend_is_put_aside_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        for (from, to) in [("\"seq\":2", "\"seq\":18446744073709551615"), ("\"seq\":2", "\"seq\":1")] {
+            let _ = std::fs::remove_file(&path);
+            let journal = AdapterJournal::open(&path).unwrap();
+            journal.append(vec![event("a"), event("b")], &told(1)).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+            let again = AdapterJournal::open(&path).unwrap();
+            assert_ne!(again.epoch(), journal.epoch());
+            again.append(vec![event("c")], &told(2)).unwrap();
+            assert_eq!(numbers(&again), [1]);
+        }
     }
 
     #[test]

@@ -6,4 +6,4 @@ mod observed_state;
 
 pub(crate) use differences::Differences;
 pub(crate) use journal::AdapterJournal;
-pub(crate) use observed_state::{ObservedDay, ObservedState};
+pub(crate) use observed_state::{ObservedDay, ObservedState, OtherDay};

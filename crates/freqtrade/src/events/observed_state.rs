@@ -98,6 +98,16 @@ pub(crate) struct ObservedDay {
     pub account_id: String,
     /// `None`: the adapter was not there when the day began.
     pub total: Option<Decimal>,
+    /// The day that held before this one, which holds again when the clock is set back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<OtherDay>,
+}
+
+/// Another day of the same account, and the total with which it began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OtherDay {
+    pub began_at: DateTime<Utc>,
+    pub total: Option<Decimal>,
 }
 
 impl ObservedState {

@@ -11,6 +11,7 @@ use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 
 use super::command_answers::CommandAnswers;
+use super::day_table::DayTable;
 use super::ledger::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder};
 use super::track_record::TrackRecord;
 use botops_contract::{Amount, Order, OrderStatus, Side, Trade, TradeOutcome};
@@ -43,6 +44,8 @@ pub(crate) struct AccountBook {
     pub breaker: RiskBreaker,
     /// The current trading day and the equity it began with; `None` before the first price.
     pub day: Option<(NaiveDate, Decimal)>,
+    /// The equity that each trading day began with.
+    days_begun: DayTable<Decimal>,
     /// Highest equity since the account was opened or the risk breaker was last reset.
     pub peak: Decimal,
     /// The last price of each symbol of which a fill is known.
@@ -50,8 +53,8 @@ pub(crate) struct AccountBook {
     /// Market time of the last order or fill; a replay goes on after it.
     pub last_market_at: Option<DateTime<Utc>>,
     pub last_fill_at: Option<DateTime<Utc>>,
-    /// A trading day and the number of entries placed on it.
-    pub entries: Option<(NaiveDate, u32)>,
+    /// The number of entries placed on each trading day.
+    entries: DayTable<u32>,
     /// How many processes have started on this account; varies the seed of the simulated market.
     pub starts: u64,
     client_ids: HashSet<String>,
@@ -229,7 +232,10 @@ impl AccountBook {
                     change.costs = (working.commission, working.slippage);
                 }
             }
-            LedgerEntry::Day { day, equity } => self.day = Some((*day, *equity)),
+            // A day begins once: when the clock was set back to it, it goes on with what it began with.
+            LedgerEntry::Day { day, equity } => {
+                self.day = Some((*day, self.days_begun.get_or_insert(*day, *equity)));
+            }
             LedgerEntry::Peak { equity } => self.peak = *equity,
             LedgerEntry::Paused { reason } => self.paused = Some((reason.clone(), line.at)),
             LedgerEntry::Resumed { .. } => self.paused = None,
@@ -278,7 +284,12 @@ impl AccountBook {
     }
 
     pub(crate) fn entries_on(&self, day: NaiveDate) -> u32 {
-        self.entries.filter(|(of, _)| *of == day).map_or(0, |(_, count)| count)
+        self.entries.get(day).unwrap_or(0)
+    }
+
+    /// The equity that a trading day began with; `None` when it has not begun.
+    pub(crate) fn began_with(&self, day: NaiveDate) -> Option<Decimal> {
+        self.days_begun.get(day)
     }
 
     /// Why the account would refuse an order: its client id was used, or it sells what is not held.
@@ -316,7 +327,7 @@ impl AccountBook {
         self.last_market_at = Some(placed.market_at);
         if placed.purpose == OrderPurpose::Entry {
             let day = trading_day(placed.market_at);
-            self.entries = Some((day, self.entries_on(day) + 1));
+            self.entries.insert(day, self.entries_on(day).saturating_add(1));
         }
         if placed.purpose == OrderPurpose::Target
             && let Some(position) = self.positions.get_mut(&placed.symbol)
@@ -448,6 +459,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_trading_day_is_new_yorks_also_where_its_clock_changes_and_in_a_leap_year() {
+        for (at, day) in [
+            // 23:59 and 00:00 before the night without the hour from two to three.
+            ("2026-03-08T04:59:59Z", "2026-03-07"),
+            ("2026-03-08T05:00:00Z", "2026-03-08"),
+            ("2026-03-09T03:59:59Z", "2026-03-08"),
+            ("2026-03-09T04:00:00Z", "2026-03-09"),
+            // The night with that hour twice.
+            ("2026-11-02T04:59:59Z", "2026-11-01"),
+            ("2026-11-02T05:00:00Z", "2026-11-02"),
+            ("2028-03-01T04:59:59Z", "2028-02-29"),
+            ("2028-03-01T05:00:00Z", "2028-03-01"),
+        ] {
+            assert_eq!(trading_day(at.parse().unwrap()).to_string(), day, "{at}");
+        }
+    }
+
+    #[test]
     fn a_reset_forgives_the_day_s_loss_until_the_next_day_begins() {
         let mut book = AccountBook::default();
         let mut apply = |entry: LedgerEntry| {
@@ -462,5 +491,9 @@ mod tests {
         let reset = LedgerEntry::Reset { reason: "seen".to_owned(), daily_pl: lost, equity: cash };
         assert_eq!(apply(reset), (lost, Decimal::ZERO));
         assert_eq!(apply(LedgerEntry::Day { day: day(3), equity: Decimal::from(100_000) }), (lost, lost));
+        // The clock is set back: the day before was begun, and what is forgiven on it stays forgiven.
+        let back = apply(LedgerEntry::Day { day: day(2), equity: cash });
+        assert_eq!(back, (lost, Decimal::ZERO));
+        assert_eq!(apply(LedgerEntry::Day { day: day(3), equity: cash }), (lost, lost));
     }
 }

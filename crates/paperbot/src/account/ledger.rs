@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::amount_bounds::entry_fault;
 use super::append_file::AppendOnlyFile;
 use botops_contract::{CommandResult, OrderType, Side, Verb};
 
@@ -151,7 +152,13 @@ impl Ledger {
             let expected = lines.last().map_or(1, |line| line.n + 1);
             let is_last = index + 1 == found.lines.len();
             match serde_json::from_str::<LedgerLine>(text) {
-                Ok(line) if line.n == expected => lines.push(line),
+                Ok(line) if line.n == expected => {
+                    if let Some(fault) = entry_fault(&line.entry) {
+                        let what = format!("line {expected} is of no real account: {fault}");
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                    }
+                    lines.push(line);
+                }
                 Err(_) if is_last => {
                     file.cut_last(text)?;
                     repaired = true;

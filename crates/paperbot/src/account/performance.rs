@@ -85,14 +85,15 @@ mod tests {
             let mut book = AccountBook::default();
             let mut prices = SymbolPrices::new();
             book.apply(&line(1, LedgerEntry::Opened { cash: starting_balance, account_id: None }));
-            let mut day_began_with = starting_balance;
-            book.apply(&line(2, LedgerEntry::Day { day: NaiveDate::default(), equity: day_began_with }));
+            let (mut day, mut day_began_with) = (NaiveDate::default(), starting_balance);
+            book.apply(&line(2, LedgerEntry::Day { day, equity: day_began_with }));
             for (n, (buys, quantity, cents, commission, new_day)) in (3_u64..).step_by(3).zip(steps) {
                 let (quantity, price) = (Decimal::new(quantity, 1), Decimal::new(cents, 2));
                 prices.insert(SYMBOL.to_owned(), price);
                 if new_day {
                     day_began_with = book.equity(&prices);
-                    book.apply(&line(n, LedgerEntry::Day { day: NaiveDate::default(), equity: day_began_with }));
+                    day = day.succ_opt().unwrap();
+                    book.apply(&line(n, LedgerEntry::Day { day, equity: day_began_with }));
                 }
                 let held = book.free_quantity(SYMBOL);
                 let (side, quantity) = if buys || held.is_zero() { (Side::Buy, quantity) } else { (Side::Sell, quantity.min(held)) };

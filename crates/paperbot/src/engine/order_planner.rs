@@ -51,7 +51,9 @@ impl<'a> OrderPlanner<'a> {
         }
         let allowed = wanted.min(risk.max_position_size).min(equity * risk.max_position_pct / hundred);
         let at_risk = (price - stop).max(Decimal::new(1, digits));
-        let by_risk = (equity * risk.risk_per_trade / at_risk).trunc();
+        // A risk of the last digit of a price with very many of them allows more shares than a decimal holds.
+        let by_risk =
+            (equity * risk.risk_per_trade).checked_div(at_risk).map_or(Decimal::MAX, |shares| shares.trunc());
         let quantity = (allowed / limit).trunc().min(by_risk).min(Decimal::from(MOST_SHARES));
         let refusal = self.entry_refusal(price, limit, allowed, quantity);
         let draft = OrderDraft {
@@ -153,7 +155,8 @@ impl<'a> OrderPlanner<'a> {
         drafts
     }
 
-    /// Entries that have rested longer than `poll_interval_seconds` after a fair chance to fill.
+    /// Entries that have rested longer than `poll_interval_seconds` after a fair chance to fill, and those of which that is not
+    /// known, because the clock was set back by more since.
     pub(crate) fn overdue_entries(
         &self,
         exchange: &PaperExchange,
@@ -163,7 +166,7 @@ impl<'a> OrderPlanner<'a> {
         let limit = TimeDelta::try_seconds(seconds).unwrap_or(TimeDelta::MAX);
         let is_overdue = |order: &&WorkingOrder| {
             order.placed.purpose == OrderPurpose::Entry
-                && at - order.placed.market_at > limit
+                && (at - order.placed.market_at).abs() > limit
                 && exchange.had_its_chance(&order.placed.order_id)
         };
         self.book.working.values().filter(is_overdue).collect()

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -254,14 +254,32 @@ impl TradingEngine {
     fn record_day_and_peak(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
         let today = trading_day(at);
         let equity = self.account.book().equity(self.market.last());
-        if self.account.book().day.is_none_or(|(day, _)| day != today) {
-            self.commit_entries(vec![LedgerEntry::Day { day: today, equity }])?;
+        let before = self.account.book().day.map(|(day, _)| day);
+        if before != Some(today) {
+            let began_with = self.account.book().began_with(today);
+            let entry = LedgerEntry::Day { day: today, equity: began_with.unwrap_or(equity) };
+            self.commit_entries(vec![entry])?;
+            if let Some(before) = before.filter(|before| *before > today) {
+                self.publish_earlier_day(before, today, began_with);
+            }
         }
         // A line for every tenth of a percent is enough: drawdown limits are whole percents.
         if equity > self.account.book().peak * Decimal::new(1001, 3) {
             self.commit_entries(vec![LedgerEntry::Peak { equity }])?;
         }
         Ok(())
+    }
+
+    /// Tells that the clock was set back to an earlier trading day, which does not begin a second time.
+    fn publish_earlier_day(&mut self, before: NaiveDate, today: NaiveDate, began_with: Option<Decimal>) {
+        let basis = began_with.map_or_else(
+            || "it had not begun, so it begins with the equity of now".to_owned(),
+            |equity| format!("it goes on with the equity of {equity} that it began with"),
+        );
+        let message = format!("the clock went back from trading day {before} to {today}: {basis}");
+        let data = json!({"event_type": "trading_day.went_back", "from": before, "to": today,
+            "began_with": began_with.map(|equity| equity.to_string())});
+        self.outbox.publish_event(EventKind::Lifecycle, Severity::Medium, message, data);
     }
 
     fn fill_and_cancel_orders(

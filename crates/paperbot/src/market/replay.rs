@@ -14,6 +14,7 @@ use rust_decimal::Decimal;
 
 use super::moment::{FeedGap, MarketMoment};
 use super::price_digits::price_digits;
+use crate::account::amount_bounds::price_fault;
 
 /// Price points per bar: the open, the two extremes, the close, and one between each pair of them.
 const POINTS: usize = 7;
@@ -100,7 +101,10 @@ fn bars(text: &str, name: &str) -> Result<BTreeMap<BarStart, BarRow>, String> {
         let start = BarStart::parse(cell(time)?).ok_or(at_line("the time is not understood"))?;
         let price = |index: usize| {
             let price = Decimal::from_str(cell(index)?).map_err(|_| at_line("a price is no number"))?;
-            if price <= Decimal::ZERO { Err(at_line("a price is not above zero")) } else { Ok(price) }
+            if price <= Decimal::ZERO {
+                return Err(at_line("a price is not above zero"));
+            }
+            price_fault(&header[index], price).map_or(Ok(price), |fault| Err(at_line(&fault)))
         };
         let bar = PriceBar {
             open: price(prices[0])?,

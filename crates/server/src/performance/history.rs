@@ -14,7 +14,7 @@ use super::trade_rows::{delete_unnamed_copies, insert_trades, name_trades, selec
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
 use crate::store::{Store, get_value, put_value};
-use botops_contract::Trade;
+use botops_contract::{LARGEST_SEQ, Trade};
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 
@@ -218,8 +218,9 @@ impl PerformanceHistory {
             self.store.write(move |connection| Ok(delete_unnamed_copies(connection, &bot)?)).await?;
         }
         // Without it, the journal is read from its beginning: what is kept already stays.
-        let cursor: JournalCursor =
-            stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let cursor: Option<JournalCursor> = stored.and_then(|text| serde_json::from_str(&text).ok());
+        // An older botops took numbers that no trade has, and then no trade that followed.
+        let cursor = cursor.filter(|cursor| cursor.after <= LARGEST_SEQ).unwrap_or_default();
         self.lock().cursor = Some(cursor.clone());
         Ok(cursor)
     }

@@ -18,6 +18,7 @@ use super::run::{
     WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
 };
 use crate::operations_log::{self, OperationKind, OperationRow};
+use botops_core::durable_deadline::DurableDeadline;
 
 /// How many runs are shown with a workflow.
 const LAST_RUNS: u32 = 5;
@@ -280,6 +281,11 @@ fn table_time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
+/// When a deadline ends by the clock as it goes now.
+fn shown_time(deadline: &DurableDeadline) -> DateTime<Utc> {
+    table_time(deadline.shown_ms())
+}
+
 /// `lacks` says what the bot lacks for a workflow, by its id.
 pub(super) fn render_workflow_list(
     connection: &Connection,
@@ -439,7 +445,7 @@ pub(super) fn load_run_view(
         created_at: table_time(op.created_ms),
         started_at: progress.started_ms.map(table_time),
         finished_at: progress.finished_ms.map(table_time),
-        deadline_at: progress.deadline_ms.map(table_time),
+        deadline_at: progress.deadline.as_ref().map(shown_time),
     }))
 }
 
@@ -460,7 +466,7 @@ fn render_run_step(uses: &str, step: &StepProgress) -> RunStepView {
         attempts: step.attempts,
         started_at: step.started_ms.map(table_time),
         finished_at: step.finished_ms.map(table_time),
-        retry_at: step.retry_at_ms.or(step.undo_retry_at_ms).map(table_time),
+        retry_at: step.retry.as_ref().or(step.undo_retry.as_ref()).map(shown_time),
         input: step.input.clone(),
         output: step.output.clone(),
         criteria: step.criteria.clone(),

@@ -1,6 +1,6 @@
 //! How a command of unknown effect ended: by what the bot says of it, or by what its state shows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use botops_core::error::{Code, Problem};
 /// Clocks are read at different moments on both sides.
 const EXPIRY_MARGIN: TimeDelta = TimeDelta::seconds(1);
 /// How long the state of a bot that cannot be asked is watched for what was wanted.
-const STATE_WATCH: TimeDelta = TimeDelta::seconds(20);
+const STATE_WATCH: Duration = Duration::from_secs(20);
 /// Why a command stays unknown when the bot has no capability to tell.
 const NOT_CAPABLE: &str = "this bot cannot be asked what became of a command";
 
@@ -37,6 +37,7 @@ pub(in crate::bots) enum CommandEnding {
 pub(super) fn ending_by_status(
     snapshot: &BotSnapshot,
     command: &OpenCommand,
+    age: Duration,
     status: CommandStatus,
 ) -> Option<CommandEnding> {
     if status.command_id != command.sent_id {
@@ -76,11 +77,17 @@ pub(super) fn ending_by_status(
             let text = |text: &str, most| botops_core::text::clean(text, most);
             Some(CommandEnding::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
         }
-        (CommandProgress::Unknown, ..) if Utc::now() > command.expires_at + EXPIRY_MARGIN => {
-            Some(CommandEnding::NotReceived)
-        }
+        (CommandProgress::Unknown, ..) if is_expired(command, age) => Some(CommandEnding::NotReceived),
         _ => None,
     }
+}
+
+/// Whether no bot would begin it any more: by the wall clock, which the bot goes by, and by the time that has really passed,
+/// since a wall clock that was set forth may be set back.
+fn is_expired(command: &OpenCommand, age: Duration) -> bool {
+    let valid = (command.expires_at - command.given_at).to_std().unwrap_or_default();
+    let margin = EXPIRY_MARGIN.to_std().unwrap_or_default();
+    age > valid.saturating_add(margin) && Utc::now() > command.expires_at + EXPIRY_MARGIN
 }
 
 /// The bot's own code for a refusal.
@@ -93,11 +100,12 @@ pub(super) fn ending_by_state(
     snapshot: &BotSnapshot,
     command: &OpenCommand,
     followed_since: Instant,
+    age: Duration,
     late: bool,
 ) -> Option<CommandEnding> {
     let fresh = snapshot.presence.answers() && snapshot.received.is_some_and(|at| at > followed_since);
     let shown = state_shows(snapshot, command);
-    let watched = Utc::now() > command.given_at + STATE_WATCH;
+    let watched = age > STATE_WATCH;
     let enough = late || (fresh && (watched || shown["as_asked"] == true));
     enough.then(|| CommandEnding::StillUnknown(NOT_CAPABLE.to_owned(), shown))
 }

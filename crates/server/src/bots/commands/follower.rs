@@ -1,9 +1,8 @@
 //! Asks the bot what became of commands whose effect is not known.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{CommandEnding, ending_by_state, ending_by_status, state_shows};
@@ -13,7 +12,7 @@ use crate::bots::calls::BotCalls;
 use crate::bots::link::BotLink;
 
 /// A command is followed for this long; then a person has to look.
-const GIVE_UP: TimeDelta = TimeDelta::hours(1);
+const GIVE_UP: Duration = Duration::from_secs(3_600);
 /// Follows the open commands of one bot; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(in crate::bots) struct CommandFollower {
@@ -52,13 +51,14 @@ impl CommandFollower {
     async fn ask(&self, followed: &FollowedCommand) -> Option<CommandEnding> {
         let command = &followed.command;
         let path = format!("commands/{}", path_segment(&command.sent_id));
-        let late = Utc::now() > command.given_at + GIVE_UP;
+        let age = followed.age();
+        let late = age > GIVE_UP;
         let status = self.calls.command_status(&path).await;
         let snapshot = self.link.snapshot.load();
         let ending = match status {
-            Ok(status) => ending_by_status(&snapshot, command, status),
+            Ok(status) => ending_by_status(&snapshot, command, age, status),
             Err(CallError::NotCapable(_)) => {
-                return ending_by_state(&snapshot, command, followed.since, late);
+                return ending_by_state(&snapshot, command, followed.since, age, late);
             }
             Err(_) => None,
         };

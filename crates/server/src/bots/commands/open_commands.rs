@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -41,6 +42,22 @@ pub(super) struct FollowedCommand {
     tries: u32,
     /// When the bot is asked; nothing while the command itself is under way.
     due: Option<Instant>,
+    /// When this run of botops knew of it first, and how old it was then by the wall clock.
+    known_since: (Instant, Duration),
+}
+
+impl FollowedCommand {
+    fn new(command: OpenCommand, due: Option<Instant>) -> Self {
+        let now = Instant::now();
+        let age = (Utc::now() - command.given_at).to_std().unwrap_or_default();
+        Self { command, since: now, tries: 0, due, known_since: (now, age) }
+    }
+
+    /// How long ago it was given. No step of the wall clock counts while this run of botops knows of it.
+    pub(crate) fn age(&self) -> Duration {
+        let (since, age) = self.known_since;
+        age.saturating_add(since.elapsed())
+    }
 }
 
 impl OpenCommands {
@@ -56,10 +73,8 @@ impl OpenCommands {
         let stored = store.read(move |connection| Ok(get_value(connection, &asked)?)).await?;
         let commands: Vec<OpenCommand> =
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let now = Instant::now();
-        let due = Some(now + FIRST_WAIT);
-        let followed =
-            commands.into_iter().map(|command| FollowedCommand { command, since: now, tries: 0, due });
+        let due = Some(Instant::now() + FIRST_WAIT);
+        let followed = commands.into_iter().map(|command| FollowedCommand::new(command, due));
         let followed = Mutex::new(followed.collect());
         Ok(Self { key, store, events, operator, followed, added: Notify::new() })
     }
@@ -71,7 +86,7 @@ impl OpenCommands {
             if followed.iter().any(|one| one.command.sent_id == command.sent_id) {
                 return;
             }
-            followed.push(FollowedCommand { command, since: Instant::now(), tries: 0, due: None });
+            followed.push(FollowedCommand::new(command, None));
         }
         self.store_all();
     }
@@ -85,7 +100,7 @@ impl OpenCommands {
             match followed.iter_mut().find(|one| one.command.sent_id == command.sent_id) {
                 Some(one) if one.due.is_some() => {}
                 Some(one) => (one.since, one.due) = (now, due),
-                None => followed.push(FollowedCommand { command, since: now, tries: 0, due }),
+                None => followed.push(FollowedCommand::new(command, due)),
             }
             (followed.len() > MAX_OPEN).then(|| followed.remove(0).command)
         };

@@ -59,7 +59,7 @@ async fn run_trial(
 ) {
     let txn = format!("bot-check-{}", Uuid::now_v7());
     let candidate = VersionRef {
-        version: before.running.version.max(before.committed.version) + 1,
+        version: before.running.version.max(before.committed.version).saturating_add(1),
         sha256: botops_core::text::sha256_hex(document),
     };
     let request = ActivateConfigRequest {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bot_link::BotLink;
 use super::event_flood::{EventFlood, FloodChange};
+use super::event_sequence::{EventNumberNews, EventSequence};
 use super::sse_parser::{EventTooLarge, MAX_EVENT, SseParser};
 use crate::bots::reading::{self, TolerantAnswer, UnreadableAnswer, UnreadablePart};
 use crate::bots::sanitise;
@@ -38,23 +39,12 @@ const BACKLOG_CHECK: Duration = Duration::from_millis(20);
 
 const CALL: &str = "GET events";
 
-/// The last event taken over: a boot of the bot and a number in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct EventCursor {
-    boot_epoch: String,
-    seq: u64,
-}
-
 /// Follows the bot's event stream until the stop.
 pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: CancellationToken) {
     let key = format!("bot_events:{}", link.options.id);
     let stored = link.events.bookmark(&key).await.unwrap_or_default();
-    let cursor = stored.and_then(|text| {
-        let (boot_epoch, seq) = text.rsplit_once('/')?;
-        Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
-    });
-    let mut follower =
-        EventFollower { link, key, cursor, is_new_stream: true, flood: EventFlood::new(Instant::now()) };
+    let sequence = stored.and_then(|text| EventSequence::parse(&text));
+    let mut follower = EventFollower { link, key, sequence, flood: EventFlood::new(Instant::now()) };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -70,9 +60,8 @@ pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: Cancell
 struct EventFollower {
     link: Arc<BotLink>,
     key: String,
-    cursor: Option<EventCursor>,
-    /// No event has come yet over the connection that is open.
-    is_new_stream: bool,
+    /// The numbers taken over; `None` before the first event of this bot.
+    sequence: Option<EventSequence>,
     flood: EventFlood,
 }
 
@@ -93,7 +82,7 @@ impl EventFollower {
         };
         let Ok(connection) = self.link.connection_for_call("events") else { return };
         let mut request = connection.get("events").header(header::ACCEPT, "text/event-stream");
-        let resume = self.cursor.as_ref().map(|cursor| format!("{}/{}", cursor.boot_epoch, cursor.seq));
+        let resume = self.sequence.as_ref().map(EventSequence::last_event_id);
         if let Some(id) = resume.and_then(|id| HeaderValue::from_str(&id).ok()) {
             request = request.header("last-event-id", id);
         }
@@ -106,7 +95,9 @@ impl EventFollower {
             return;
         }
         let mut parser = SseParser::default();
-        self.is_new_stream = true;
+        if let Some(sequence) = &mut self.sequence {
+            sequence.begin_stream();
+        }
         loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(IDLE_LIMIT, response.chunk()) => chunk,
@@ -178,24 +169,14 @@ impl EventFollower {
         };
         sanitise::event(&mut event);
         self.link.add_unreadable_items(&unreadable);
-        let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
-        let mut before = known.map_or(0, |cursor| cursor.seq);
-        // Without a boot epoch, numbers that begin anew on a new connection are those of a new start.
-        let is_new_start = event.boot_epoch.is_empty() && self.is_new_stream && event.seq < before;
-        self.is_new_stream = false;
-        if is_new_start {
-            (before, self.cursor) = (0, None);
+        let outcome = EventSequence::take(&mut self.sequence, &event.boot_epoch, event.seq);
+        if let Some(news) = outcome.news {
+            self.publish_number_news(&event, news, outcome.is_new);
         }
-        if event.seq <= before {
+        if !outcome.is_new {
             return;
         }
-        let missing = event.seq - before - 1;
-        // Before the first event of this bot there is no cursor: what came earlier is not a loss.
-        if missing > 0 && self.cursor.is_some() {
-            self.publish_gap(&event, missing);
-        }
-        let bookmark = (self.key.clone(), format!("{}/{}", event.boot_epoch, event.seq));
-        self.cursor = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
+        let bookmark = self.sequence.as_ref().map(|sequence| (self.key.clone(), sequence.to_text()));
         self.link.counters.events.fetch_add(1, Ordering::Relaxed);
         self.link.events.publish(NewEvent {
             at: event.at.unwrap_or_else(Utc::now),
@@ -205,23 +186,50 @@ impl EventFollower {
             message: event.message,
             error: event.error,
             data: event.data,
-            bookmark: Some(bookmark),
+            bookmark,
         });
     }
 
-    fn publish_gap(&self, event: &BotEvent, missing: u64) {
-        self.link.counters.events_lost.fetch_add(missing, Ordering::Relaxed);
+    /// Tells in the journal that the numbers of the bot's events do not follow each other.
+    fn publish_number_news(&self, event: &BotEvent, news: EventNumberNews, is_new: bool) {
         let id = &self.link.options.id;
-        let message = format!(
-            "{missing} events of bot {id} were lost: it no longer held them, or they were unreadable"
-        );
+        let (epoch, next) = (&event.boot_epoch, event.seq);
+        let (message, data) = match news {
+            EventNumberNews::Lost { after, count } => {
+                let add = |lost: u64| Some(lost.saturating_add(count));
+                let _ =
+                    self.link.counters.events_lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+                let message = format!(
+                    "{count} events of bot {id} were lost: it no longer held them, or they were unreadable"
+                );
+                let data = json!({"lost": count, "after_seq": after, "next_seq": next});
+                (message, data)
+            }
+            EventNumberNews::Jumped { from, to } => {
+                let message = format!(
+                    "the numbers of the events of bot {id} jumped from {from} to {to} within one start (`{epoch}`), further \
+                     than any bot comes: the event is taken, and so are later ones with lower numbers"
+                );
+                (message, json!({"event_type": "event_numbers.jumped", "from_seq": from, "to_seq": to}))
+            }
+            EventNumberNews::WentBack { from, to } => {
+                let becomes =
+                    if is_new { "it was not taken before, so it is now" } else { "it was taken before" };
+                let message = format!(
+                    "the numbers of the events of bot {id} went from {from} to {to} within one start (`{epoch}`): each event \
+                     must have the next number; {becomes}, and each number of this start is taken once"
+                );
+                let event_type = "event_numbers.went_back";
+                (
+                    message,
+                    json!({"event_type": event_type, "from_seq": from, "to_seq": to, "is_taken": is_new}),
+                )
+            }
+        };
         tracing::warn!(bot.id = %id, "{message}");
-        let data = json!({
-            "bot_id": id,
-            "lost": missing,
-            "boot_epoch": event.boot_epoch,
-            "next_seq": event.seq,
-        });
+        let mut data = data;
+        data["bot_id"] = json!(id);
+        data["boot_epoch"] = json!(epoch);
         self.link.events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Medium, message, data));
     }
 }

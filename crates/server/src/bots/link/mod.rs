@@ -6,6 +6,7 @@ mod counters;
 mod death_watch;
 mod event_flood;
 mod event_follower;
+mod event_sequence;
 mod poll_question;
 mod poller;
 mod saved_state;

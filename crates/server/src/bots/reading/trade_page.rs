@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::json_text::{RawMembers, raw_items, to_json_text};
 use super::tolerant::{TolerantAnswer, UnreadableAnswer, read_parts};
 use super::unreadable::UnreadablePart;
-use botops_contract::{Trade, TradePage};
+use botops_contract::{LARGEST_SEQ, Trade, TradePage};
 
 const CALL: &str = "GET trades";
 
@@ -72,7 +72,7 @@ pub(in crate::bots) fn read_trade_page(
     let is_fresh = |part: &&UnreadablePart| fresh.holds(&part.pointer);
     let first_unread = unreadable.iter().find(is_fresh).cloned();
     let page = TradeJournalPage {
-        next: value.next,
+        next: value.next.filter(|next| *next <= LARGEST_SEQ),
         newest: read.iter().chain(&passed).max().copied(),
         unread,
         unnumbered: lost - unread,
@@ -127,7 +127,7 @@ fn numbers_in(bytes: &[u8]) -> Vec<Option<u64>> {
     });
     let number = |item: &str| {
         let (_, seq) = RawMembers::of(item)?.0.into_iter().rev().find(|(name, _)| name == "seq")?;
-        seq.get().trim_matches('"').parse().ok()
+        seq.get().trim_matches('"').parse().ok().filter(|number| *number <= LARGEST_SEQ)
     };
     list.unwrap_or_default().into_iter().map(|item| number(item.get())).collect()
 }
@@ -186,6 +186,15 @@ mod tests {
         assert_eq!((found.newest, found.unread, found.unnumbered), (None, 0, 2));
         let found = page("");
         assert_eq!((found.newest, found.unread, found.unnumbered), (None, 0, 0));
+    }
+
+    #[test]
+    fn a_number_that_no_trade_has_moves_no_cursor() {
+        let far = r#"{"seq": 18446744073709551615, "symbol": "A", "closed_at": "2026-03-02T15:00:00Z"}"#;
+        let found = page_after(0, &format!("{READABLE}, {far}"), "18446744073709551615");
+        assert_eq!((found.trades.len(), found.newest, found.next), (1, Some(4), None));
+        assert_eq!((found.unread, found.unnumbered), (0, 1));
+        assert_eq!(found.first_unread.unwrap().pointer, "/items/1/seq");
     }
 
     #[test]

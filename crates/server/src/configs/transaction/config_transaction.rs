@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::criteria::{TrialBaseline, TrialCriterion};
-use super::deadline::TrialDeadline;
 use super::state::{ConfigAction, ConfirmMode, EndedBy, TransactionState};
 use crate::configs::audit::stamped_record;
 use crate::configs::document::{ChangeRisk, DiffLine};
 use crate::operations_log::{OperationChange, OperationRow, StoredActor};
 use botops_contract::VersionRef;
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::{Code, Error, FieldError};
 
 /// What was asked for, fixed at admission.
@@ -47,7 +47,7 @@ pub(crate) struct TransactionProgress {
     pub by: Option<EndedBy>,
     pub outcome: Option<String>,
     pub error: Option<StoredError>,
-    pub deadline: Option<TrialDeadline>,
+    pub deadline: Option<DurableDeadline>,
     pub baseline: Option<TrialBaseline>,
     /// The process start of the bot that runs the trial.
     pub boot_epoch: Option<String>,
@@ -139,9 +139,9 @@ impl ConfigTransaction {
         }
     }
 
-    /// How much of the trial is left.
+    /// How much of the trial is left; nothing when that is not known, because the clock went back over a reboot.
     pub(crate) fn left(&self) -> Duration {
-        self.progress.deadline.as_ref().map(TrialDeadline::left).unwrap_or_default()
+        self.progress.deadline.as_ref().and_then(DurableDeadline::left).unwrap_or_default()
     }
 
     /// What the audit keeps of this transition. The diff is in its first and its last record only.

@@ -82,7 +82,8 @@ impl LossLimits {
         };
         let is_percent = |pointer: &str| schema.at(pointer).is_some_and(|node| node["x-unit"] == "%");
         let equity = tighter(FieldRole::EquityLossLimit).map(|(limit, pointer)| {
-            (if is_percent(&pointer) { (limit / Decimal::ONE_HUNDRED).normalize() } else { limit }, pointer)
+            let part = limit.checked_div(Decimal::ONE_HUNDRED).filter(|_| is_percent(&pointer));
+            (part.map_or(limit, |part| part.normalize()), pointer)
         });
         let day = tighter(FieldRole::DailyLossLimit).map(|(limit, pointer)| (-limit, pointer));
         Self { equity, day }

@@ -4,14 +4,12 @@
 
 mod config_transaction;
 mod criteria;
-mod deadline;
 mod rows;
 mod state;
 mod view;
 
 pub(crate) use config_transaction::{ConfigTransaction, StoredError, TransactionPlan, TransactionProgress};
 pub(crate) use criteria::{LossLimits, SAMPLES_NEEDED, STRIKES, TrialBaseline, breach_text};
-pub(crate) use deadline::TrialDeadline;
 pub(crate) use rows::{load_transaction, newest_transactions};
 pub(crate) use state::EndedBy;
 pub use state::{ConfigAction, ConfirmMode, TransactionState};

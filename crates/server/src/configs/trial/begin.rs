@@ -21,13 +21,14 @@ use crate::configs::admission::{ApplyOptions, ChangeRequest, PreparedChange, bot
 use crate::configs::document::ConfigFinding;
 use crate::configs::transaction::{
     ConfigTransaction, LossLimits, TransactionPlan, TransactionProgress, TransactionState, TransactionView,
-    TrialBaseline, TrialDeadline,
+    TrialBaseline,
 };
 use crate::configs::versions::{NewVersionRow, insert_version};
 use crate::operations_log::{
     self, NewOperation, OperationAdmission, OperationKind, OperationRow, StoredActor,
 };
 use botops_contract::{ActivateConfigRequest, ConfigAck, ConfigState, EXPIRED};
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::{Code, Effect, Error, FieldError};
 use botops_core::failpoints;
 
@@ -213,7 +214,7 @@ impl TrialStarter {
         });
         // A bot that is started again for it has time for that beside the trial's.
         let time = if live.txn.plan.boot_once { window + BOOT_LIMIT } else { window };
-        live.txn.progress.deadline = Some(TrialDeadline::after(time));
+        live.txn.progress.deadline = Some(DurableDeadline::after(time));
         live.txn.progress.boot_epoch = Some(state.boot_epoch.clone());
         live.ends_at = Instant::now() + time;
     }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState, TrialDeadline};
+use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState};
 use botops_contract::ConfigState;
+use botops_core::durable_deadline::DurableDeadline;
 
 /// A confirmation with less time left than this could arrive after the bot's own timer.
 pub(super) const TOO_LATE: Duration = Duration::from_millis(500);
@@ -129,7 +130,7 @@ impl LiveTrial {
         let window = Duration::from_millis(self.txn.plan.confirm_within_ms);
         let of_bot = state.trial.as_ref().map(|trial| Duration::from_millis(trial.ttl_left_ms));
         let left = of_bot.map_or(window, |left| left.saturating_sub(BOT_GRACE)).min(window);
-        self.txn.progress.deadline = Some(TrialDeadline::after(left));
+        self.txn.progress.deadline = Some(DurableDeadline::after(left));
         self.began = Instant::now();
         self.ends_at = self.began + left;
     }

@@ -5,6 +5,7 @@
 //! parameters. What is doubtful but legal is a warning.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use jsonschema::Validator;
@@ -108,8 +109,8 @@ impl CheckedWorkflow {
     }
 
     /// How long a run may take, in milliseconds.
-    pub(crate) fn time_limit_ms(&self) -> i64 {
-        i64::try_from(self.definition.policy.timeout_s).unwrap_or(3_600) * 1_000
+    pub(crate) fn time_limit(&self) -> Duration {
+        Duration::from_secs(self.definition.policy.timeout_s)
     }
 
     /// The key of the lock it takes; `None` when it takes none.

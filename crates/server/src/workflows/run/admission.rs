@@ -12,7 +12,7 @@ use super::journal::{WrittenFact, insert_fact};
 use super::progress::RunProgress;
 use super::state::WorkflowRunState;
 use crate::operations_log::{
-    self, NewOperation, OperationAdmission, OperationEvent, OperationKind, OperationRow, now_ms,
+    self, NewOperation, OperationAdmission, OperationEvent, OperationKind, OperationRow,
 };
 use crate::store::StoreAbort;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowOnConflict, pin_definition};
@@ -79,8 +79,7 @@ pub(crate) fn admit_run(
 
 /// Sets the run's deadline, which counts from the moment it gets its lock.
 fn start_clock(connection: &Connection, op_id: &str, workflow: &CheckedWorkflow) -> rusqlite::Result<()> {
-    insert_fact(connection, op_id, 0, &RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() })
-        .map(|_| ())
+    insert_fact(connection, op_id, 0, &RunFact::started(workflow.time_limit())).map(|_| ())
 }
 
 fn lock_held(holder: &OperationRow) -> Error {

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::facts::RunFact;
 use super::journal::{RunJournal, WrittenFact};
 use super::progress::RunProgress;
-use crate::operations_log::{OperationRow, now_ms};
+use crate::operations_log::OperationRow;
 use crate::workflows::actions::{ActionCall, ActionFailure, ActionServices, StepFailureClass};
 use crate::workflows::definition::{CheckedWorkflow, RunValues};
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::Code;
 
 /// How long an action that changes something may go on after a cancel.
@@ -22,6 +23,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long to wait before a store that cannot be written is tried again.
 const STORE_WAIT: Duration = Duration::from_millis(500);
+
+/// What is left of the time of a run that has not begun; its steps have limits of their own.
+const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Why the task of a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +107,7 @@ impl RunContext {
 
     /// Time until the run's deadline.
     pub(crate) fn time_left(&self) -> Duration {
-        let left = self.progress.deadline_ms.map_or(i64::MAX, |deadline| deadline - now_ms());
-        Duration::from_millis(u64::try_from(left).unwrap_or_default())
+        self.progress.deadline.as_ref().map_or(NO_DEADLINE, DurableDeadline::left_at_most)
     }
 
     /// The circumstances of an attempt at `step` under `key`.
@@ -164,18 +167,18 @@ impl RunContext {
         }
     }
 
-    /// Sleeps until a time in milliseconds since 1970, unless the run is interrupted.
-    pub(crate) async fn sleep_until(&self, due_ms: i64) -> Result<(), StepInterrupt> {
+    /// Sleeps for a time, unless the run is interrupted.
+    pub(crate) async fn sleep_for(&self, time: Duration) -> Result<(), StepInterrupt> {
         tokio::select! {
-            () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
+            () = tokio::time::sleep(time) => Ok(()),
             interrupt = self.wait_for_interrupt() => Err(interrupt),
         }
     }
 
-    /// Sleeps like [`Self::sleep_until`], but only the stop of botops interrupts it.
-    pub(crate) async fn sleep_until_or_stop(&self, due_ms: i64) -> Result<(), RunHalt> {
+    /// Sleeps like [`Self::sleep_for`], but only the stop of botops interrupts it.
+    pub(crate) async fn sleep_or_stop(&self, time: Duration) -> Result<(), RunHalt> {
         tokio::select! {
-            () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
+            () = tokio::time::sleep(time) => Ok(()),
             () = self.stopping.cancelled() => Err(RunHalt::Stopping),
         }
     }
@@ -185,8 +188,4 @@ impl RunContext {
         self.stopping.cancelled().await;
         tokio::time::sleep(STOP_PATIENCE).await;
     }
-}
-
-fn time_until(due_ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(due_ms - now_ms()).unwrap_or_default())
 }

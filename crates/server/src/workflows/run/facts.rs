@@ -2,15 +2,21 @@
 //!
 //! A fact that announces an effect is stored before the effect.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
 use crate::operations_log::OperationEvent;
 use crate::workflows::definition::WorkflowCriterion;
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::{Code, Error};
 
 /// An event of a run.
+///
+/// A time that something waits for is stored by the wall clock (`…_ms`) and as a deadline that no step of it moves; facts of
+/// older versions have the first alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum RunFact {
@@ -19,6 +25,8 @@ pub(crate) enum RunFact {
     },
     Started {
         deadline_ms: i64,
+        #[serde(default)]
+        deadline: Option<DurableDeadline>,
     },
     Recovered {
         recoveries: u32,
@@ -38,10 +46,14 @@ pub(crate) enum RunFact {
         error: WorkflowRunError,
         in_doubt: bool,
         retry_at_ms: i64,
+        #[serde(default)]
+        retry: Option<DurableDeadline>,
     },
     UntilBegun {
         step: String,
         until_ms: i64,
+        #[serde(default)]
+        until: Option<DurableDeadline>,
     },
     StepFinished {
         step: String,
@@ -71,6 +83,8 @@ pub(crate) enum RunFact {
         attempt: u32,
         error: WorkflowRunError,
         retry_at_ms: i64,
+        #[serde(default)]
+        retry: Option<DurableDeadline>,
     },
     UndoFinished {
         step: String,
@@ -99,6 +113,12 @@ pub(crate) enum RunFact {
 }
 
 impl RunFact {
+    /// The start of a run that may last so long.
+    pub(crate) fn started(limit: Duration) -> Self {
+        let deadline = DurableDeadline::after(limit);
+        Self::Started { deadline_ms: deadline.wall_ms, deadline: Some(deadline) }
+    }
+
     /// Its name and its data, for the table of events.
     pub(crate) fn to_row(&self) -> (String, Value) {
         let mut data = serde_json::to_value(self).expect("a fact is JSON");

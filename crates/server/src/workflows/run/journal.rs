@@ -161,7 +161,7 @@ pub(crate) fn insert_fact(
             known.unwrap_or(WorkflowRunState::Running)
         }
     };
-    let deadline_ms = if let RunFact::Started { deadline_ms } = fact { Some(*deadline_ms) } else { None };
+    let deadline_ms = if let RunFact::Started { deadline_ms, .. } = fact { Some(*deadline_ms) } else { None };
     let to = operations_log::OperationChange {
         state: state.as_str().to_owned(),
         live: !state.is_terminal(),

@@ -38,10 +38,10 @@ async fn pause_trading(run: &RunContext) -> Result<Option<WorkflowRunError>, Run
         let call = run.action_call("posture", format!("{}/posture", run.op.op_id), limit);
         let Err(failure) = PAUSE.perform(&run.world, &json!({}), &call).await else { return Ok(None) };
         failures += 1;
-        let Some(due) = schedule.next_at_ms(failures, failure.class) else {
+        let Some(wait) = schedule.next_wait(failures, failure.class) else {
             return Ok(Some(to_run_error(&failure)));
         };
-        run.sleep_until_or_stop(due).await?;
+        run.sleep_or_stop(wait).await?;
     }
 }
 

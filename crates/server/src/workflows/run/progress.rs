@@ -11,6 +11,7 @@ use super::facts::RunFact;
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
 use crate::operations_log::OperationEvent;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowCriterion};
+use botops_core::durable_deadline::DurableDeadline;
 
 /// The progress of one step.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,8 @@ pub(crate) struct StepProgress {
     pub(crate) in_flight: Option<u32>,
     /// Whether an attempt may have taken effect although it failed.
     pub(crate) in_doubt: bool,
-    pub(crate) retry_at_ms: Option<i64>,
-    pub(crate) until_ms: Option<i64>,
+    pub(crate) retry: Option<DurableDeadline>,
+    pub(crate) until: Option<DurableDeadline>,
     pub(crate) input: Option<Value>,
     pub(crate) output: Option<Value>,
     pub(crate) criteria: Vec<WorkflowCriterion>,
@@ -33,7 +34,7 @@ pub(crate) struct StepProgress {
     /// How a command ended whose answer did not come while the step ran.
     pub(crate) later: Option<String>,
     pub(crate) undo_attempts: u32,
-    pub(crate) undo_retry_at_ms: Option<i64>,
+    pub(crate) undo_retry: Option<DurableDeadline>,
     pub(crate) undo_ended: bool,
     pub(crate) started_ms: Option<i64>,
     pub(crate) finished_ms: Option<i64>,
@@ -46,7 +47,7 @@ pub(crate) struct RunProgress {
     pub(crate) steps: Vec<StepProgress>,
     pub(crate) started_ms: Option<i64>,
     pub(crate) finished_ms: Option<i64>,
-    pub(crate) deadline_ms: Option<i64>,
+    pub(crate) deadline: Option<DurableDeadline>,
     pub(crate) cancel_by: Option<String>,
     pub(crate) turned_back: Option<TurnBackReason>,
     pub(crate) posture: Option<Result<(), WorkflowRunError>>,
@@ -65,15 +66,15 @@ impl RunProgress {
             failures: 0,
             in_flight: None,
             in_doubt: false,
-            retry_at_ms: None,
-            until_ms: None,
+            retry: None,
+            until: None,
             input: None,
             output: None,
             criteria: Vec::new(),
             error: None,
             later: None,
             undo_attempts: 0,
-            undo_retry_at_ms: None,
+            undo_retry: None,
             undo_ended: false,
             started_ms: None,
             finished_ms: None,
@@ -83,7 +84,7 @@ impl RunProgress {
             steps: steps.collect(),
             started_ms: None,
             finished_ms: None,
-            deadline_ms: None,
+            deadline: None,
             cancel_by: None,
             turned_back: None,
             posture: None,
@@ -117,9 +118,9 @@ impl RunProgress {
             step.apply(fact, at_ms);
         }
         match fact {
-            RunFact::Started { deadline_ms } => {
+            RunFact::Started { deadline_ms, deadline } => {
                 self.started_ms = Some(at_ms);
-                self.deadline_ms = Some(*deadline_ms);
+                self.deadline = Some(deadline_of(deadline.as_ref(), *deadline_ms, at_ms));
             }
             RunFact::CancelRequested { by } => self.cancel_by = Some(by.clone()),
             RunFact::Undoing { why } => self.turned_back = Some(*why),
@@ -151,6 +152,12 @@ impl RunProgress {
     }
 }
 
+/// The deadline that a fact stored, such that no step of the wall clock moves it from now on.
+fn deadline_of(stored: Option<&DurableDeadline>, wall_ms: i64, at_ms: i64) -> DurableDeadline {
+    let by_wall_clock = || DurableDeadline::by_wall_clock(wall_ms, at_ms);
+    stored.cloned().unwrap_or_else(by_wall_clock).anchored()
+}
+
 impl StepProgress {
     fn apply(&mut self, fact: &RunFact, at_ms: i64) {
         match fact {
@@ -158,19 +165,21 @@ impl StepProgress {
                 self.state = WorkflowStepState::Running;
                 self.attempts = *attempt;
                 self.in_flight = Some(*revision);
-                self.retry_at_ms = None;
+                self.retry = None;
                 self.input = Some(input.clone());
                 self.started_ms = self.started_ms.or(Some(at_ms));
             }
-            RunFact::AttemptFailed { in_doubt, retry_at_ms, error, .. } => {
+            RunFact::AttemptFailed { in_doubt, retry_at_ms, retry, error, .. } => {
                 self.state = WorkflowStepState::Retrying;
                 self.failures += 1;
                 self.in_flight = None;
                 self.in_doubt |= in_doubt;
-                self.retry_at_ms = Some(*retry_at_ms);
+                self.retry = Some(deadline_of(retry.as_ref(), *retry_at_ms, at_ms));
                 self.error = Some(error.clone());
             }
-            RunFact::UntilBegun { until_ms, .. } => self.until_ms = Some(*until_ms),
+            RunFact::UntilBegun { until_ms, until, .. } => {
+                self.until = Some(deadline_of(until.as_ref(), *until_ms, at_ms));
+            }
             RunFact::StepFinished { state, output, criteria, error, .. } => {
                 self.state = *state;
                 self.in_flight = None;
@@ -182,9 +191,11 @@ impl StepProgress {
             RunFact::UndoStarted { attempt, .. } => {
                 self.state = WorkflowStepState::Undoing;
                 self.undo_attempts = *attempt;
-                self.undo_retry_at_ms = None;
+                self.undo_retry = None;
             }
-            RunFact::UndoAttemptFailed { retry_at_ms, .. } => self.undo_retry_at_ms = Some(*retry_at_ms),
+            RunFact::UndoAttemptFailed { retry_at_ms, retry, .. } => {
+                self.undo_retry = Some(deadline_of(retry.as_ref(), *retry_at_ms, at_ms));
+            }
             RunFact::CommandEnded { says, .. } => self.later = Some(says.clone()),
             RunFact::UndoFinished { state, error, .. } => {
                 self.undo_ended = true;

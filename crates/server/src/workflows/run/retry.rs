@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use botops_core::retry::{Backoff, Jitter, random_share};
 
-use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionRepeat, StepAction, StepFailureClass};
 use crate::workflows::definition::RetryRule;
 
@@ -34,8 +33,8 @@ impl RetrySchedule {
         Self { max, base_ms: 200, factor: 2.0, cap_ms: 3_000, on: vec![Transport, Timeout, Busy, Io] }
     }
 
-    /// When to try again after this many failures, with full jitter; `None` when there is no further attempt.
-    pub(crate) fn next_at_ms(&self, failures: u32, class: StepFailureClass) -> Option<i64> {
+    /// How long to wait after this many failures, with full jitter; `None` when there is no further attempt.
+    pub(crate) fn next_wait(&self, failures: u32, class: StepFailureClass) -> Option<Duration> {
         if failures > self.max || !self.on.contains(&class) {
             return None;
         }
@@ -45,7 +44,6 @@ impl RetrySchedule {
             factor: self.factor,
             longest: milliseconds(self.cap_ms),
         };
-        let wait = backoff.wait(failures, Jitter::Full, random_share());
-        Some(now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+        Some(backoff.wait(failures, Jitter::Full, random_share()))
     }
 }

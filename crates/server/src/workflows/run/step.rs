@@ -18,6 +18,7 @@ use crate::workflows::actions::{ActionClass, ActionFailure, StepFailureClass};
 use crate::workflows::definition::{
     UntilCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
 };
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::Code;
 use botops_core::failpoints;
 
@@ -48,9 +49,9 @@ impl StepRun<'_> {
         if let Some(failure) = self.missing_needs() {
             return self.finish_step(WorkflowStepState::Failed, None, Vec::new(), Some(failure)).await;
         }
-        if let Some(due) = self.run.progress.steps[self.index].retry_at_ms {
+        if let Some(due) = &self.run.progress.steps[self.index].retry {
             failpoints::point("wf:retry_wait");
-            if let Err(interrupt) = self.run.sleep_until(due).await {
+            if let Err(interrupt) = self.run.sleep_for(due.left_at_most()).await {
                 return self.end_interrupted(interrupt, None).await;
             }
         }
@@ -145,9 +146,10 @@ impl StepRun<'_> {
         let schedule = RetrySchedule::new(self.step.uses, self.step.retry.as_ref(), false);
         let error = to_run_error(failure);
         let stops = self.run.progress.cancel_by.is_some() || self.run.time_left().is_zero();
-        if let Some(retry_at_ms) = schedule.next_at_ms(failures, failure.class).filter(|_| !stops) {
-            let step = self.step.id.clone();
-            let failed = RunFact::AttemptFailed { step, attempt, error, in_doubt, retry_at_ms };
+        if let Some(wait) = schedule.next_wait(failures, failure.class).filter(|_| !stops) {
+            let (step, due) = (self.step.id.clone(), DurableDeadline::after(wait));
+            let (retry_at_ms, retry) = (due.wall_ms, Some(due));
+            let failed = RunFact::AttemptFailed { step, attempt, error, in_doubt, retry_at_ms, retry };
             return self.run.record_fact(failed).await;
         }
         let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
@@ -160,9 +162,9 @@ impl StepRun<'_> {
         input: Value,
         first: Option<Value>,
     ) -> Result<(), RunHalt> {
-        let until_ms = UntilWait::begin_wait(self.run, self.index, self.step, until).await?;
+        let ends = UntilWait::begin_wait(self.run, self.index, self.step, until).await?;
         let (key, limit) = (self.effect_key(), self.attempt_limit());
-        let wait = UntilWait { run: self.run, step: self.step, until, until_ms, input, first, key, limit };
+        let wait = UntilWait { run: self.run, step: self.step, until, ends, input, first, key, limit };
         match wait.poll_until_met().await {
             UntilOutcome::Met(output) => self.finish_with_output(output).await,
             UntilOutcome::Interrupted { interrupt, first } => self.end_interrupted(interrupt, first).await,

@@ -11,6 +11,7 @@ use super::retry::RetrySchedule;
 use super::state::WorkflowStepState;
 use crate::workflows::actions::ActionFailure;
 use crate::workflows::definition::{StepUndo, UndoRule, all_met, evaluate_conditions};
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::failpoints;
 
 /// Makes one attempt to undo the step at `index`.
@@ -25,8 +26,8 @@ pub(crate) async fn undo_step(run: &mut RunContext, index: usize) -> Result<(), 
             return run.record_fact(RunFact::UndoFinished { step, state, error: None }).await;
         }
     }
-    if let Some(due) = run.progress.steps[index].undo_retry_at_ms {
-        run.sleep_until_or_stop(due).await?;
+    if let Some(due) = &run.progress.steps[index].undo_retry {
+        run.sleep_or_stop(due.left_at_most()).await?;
     }
     attempt_undo(run, index, &step.id, undo).await
 }
@@ -57,8 +58,11 @@ async fn attempt_undo(run: &mut RunContext, index: usize, id: &str, undo: &StepU
         Err(failure) => {
             let schedule = RetrySchedule::new(undo.uses, undo.retry.as_ref(), true);
             let error = to_run_error(&failure);
-            match schedule.next_at_ms(attempt, failure.class) {
-                Some(retry_at_ms) => RunFact::UndoAttemptFailed { step, attempt, error, retry_at_ms },
+            match schedule.next_wait(attempt, failure.class).map(DurableDeadline::after) {
+                Some(due) => {
+                    let (retry_at_ms, retry) = (due.wall_ms, Some(due));
+                    RunFact::UndoAttemptFailed { step, attempt, error, retry_at_ms, retry }
+                }
                 None => {
                     let state = WorkflowStepState::UndoFailed;
                     RunFact::UndoFinished { step, state, error: Some(error) }

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::context::{RunContext, RunHalt, StepInterrupt};
 use super::facts::RunFact;
-use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionFailure, StepFailureClass};
 use crate::workflows::definition::{UntilCondition, WorkflowStep, all_met, evaluate_conditions};
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::failpoints;
 
 /// The result of waiting for a condition.
@@ -26,7 +26,7 @@ pub(crate) struct UntilWait<'a> {
     pub(crate) run: &'a RunContext,
     pub(crate) step: &'a WorkflowStep,
     pub(crate) until: &'a UntilCondition,
-    pub(crate) until_ms: i64,
+    pub(crate) ends: DurableDeadline,
     pub(crate) input: Value,
     /// The output of the step's action; `None` for a step that only reads.
     pub(crate) first: Option<Value>,
@@ -42,19 +42,20 @@ impl UntilWait<'_> {
         index: usize,
         step: &WorkflowStep,
         until: &UntilCondition,
-    ) -> Result<i64, RunHalt> {
-        if let Some(stored) = run.progress.steps[index].until_ms {
-            return Ok(stored);
+    ) -> Result<DurableDeadline, RunHalt> {
+        if let Some(stored) = &run.progress.steps[index].until {
+            return Ok(stored.clone());
         }
-        let until_ms = now_ms() + i64::try_from(until.for_s).unwrap_or(300) * 1_000;
-        run.record_fact(RunFact::UntilBegun { step: step.id.clone(), until_ms }).await?;
-        Ok(until_ms)
+        let ends = DurableDeadline::after(Duration::from_secs(until.for_s));
+        let (step, until_ms, until) = (step.id.clone(), ends.wall_ms, Some(ends.clone()));
+        run.record_fact(RunFact::UntilBegun { step, until_ms, until }).await?;
+        Ok(ends)
     }
 
     /// Takes samples until the condition holds often enough or the time is over.
     pub(crate) async fn poll_until_met(self) -> UntilOutcome {
         failpoints::point("wf:until");
-        let every_ms = clamp_ms(self.until.every_ms);
+        let every = Duration::from_millis(self.until.every_ms);
         let mut latest = self.first.clone().unwrap_or_default();
         let mut failure = None;
         let mut good = 0;
@@ -68,13 +69,13 @@ impl UntilWait<'_> {
                     return UntilOutcome::Met(latest);
                 }
             }
-            if now_ms() >= self.until_ms {
+            if self.ends.left_at_most().is_zero() {
                 return UntilOutcome::NotMet { latest, failure };
             }
-            if looked && let Err(interrupt) = self.run.sleep_until(now_ms() + every_ms).await {
+            if looked && let Err(interrupt) = self.run.sleep_for(every).await {
                 return self.end_interrupted(interrupt);
             }
-            let left = Duration::from_millis(u64::try_from(self.until_ms - now_ms()).unwrap_or_default());
+            let left = self.ends.left_at_most();
             match self.poll_once(left).await {
                 Err(interrupt) => return self.end_interrupted(interrupt),
                 Ok(Ok(output)) => {
@@ -90,9 +91,8 @@ impl UntilWait<'_> {
                 }
                 Ok(Err(failed)) => {
                     (failure, looked, good) = (Some(failed), false, 0);
-                    let took_ms = i64::try_from(look_began.elapsed().as_millis()).unwrap_or(i64::MAX / 4);
-                    let pause = (every_ms - took_ms).max(0);
-                    if let Err(interrupt) = self.run.sleep_until(now_ms() + pause).await {
+                    let pause = every.saturating_sub(look_began.elapsed());
+                    if let Err(interrupt) = self.run.sleep_for(pause).await {
                         return self.end_interrupted(interrupt);
                     }
                 }
@@ -116,8 +116,4 @@ impl UntilWait<'_> {
     fn end_interrupted(self, interrupt: StepInterrupt) -> UntilOutcome {
         UntilOutcome::Interrupted { interrupt, first: self.first }
     }
-}
-
-fn clamp_ms(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX / 4)
 }
