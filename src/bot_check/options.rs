@@ -35,6 +35,9 @@ pub(crate) struct BotCheckOptions {
     /// Allow `--exercise` on a bot that moves real money
     #[arg(long, requires = "exercise")]
     pub live: bool,
+    /// How many seconds `--exercise` waits for what it began to end, so that it can take it back
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub wait: u64,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -52,9 +52,10 @@ pub(super) fn finding_text(finding: &ConformanceFinding) -> String {
         (got, expected) => lines.push(format!("got {got}, expected {expected}")),
     }
     lines.push(finding.remedy.clone());
-    if finding.weight != FindingWeight::Hint {
-        lines.push(finding.manual.to_owned());
+    if !finding.command.is_empty() {
+        lines.push(finding.command.clone());
     }
+    lines.push(finding.manual.to_owned());
     lines.join("\n         ")
 }
 
@@ -77,10 +78,11 @@ fn headline(report: &ConformanceReport) -> String {
     let Some(bot) = &report.bot else {
         return format!("The bot on {} does not say who it is", report.address);
     };
-    let CheckedBot { bot_id, version, mode, contract, adapter } = bot;
+    let CheckedBot { bot_id, version, mode, contract, adapter, process } = bot;
     let version = version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
     let contract =
         contract.map_or_else(|| "no contract named".to_owned(), |version| format!("contract {version}"));
     let adapter = adapter.as_ref().map_or_else(String::new, |name| format!(", answered for by {name}"));
-    format!("{bot_id}{version} ({mode}, {contract}{adapter}) on {}", report.address)
+    let process = process.map_or_else(String::new, |pid| format!(", process {pid}"));
+    format!("{bot_id}{version} ({mode}, {contract}{adapter}{process}) on {}", report.address)
 }

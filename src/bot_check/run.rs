@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use botops_contract::TradingMode;
+use botops_core::signals::Signals;
 use botops_server::bots::conformance::{
     ConformanceCheck, ConformanceOptions, ConformanceReport, ConformanceUnreachable, ExerciseOptions,
 };
@@ -52,7 +53,10 @@ async fn check_once(options: &BotCheckOptions, conformance: ConformanceOptions) 
         && let Some(mode) = check.mode()
     {
         match may_exercise(options, &check.report(), mode) {
-            Ok(true) => check.exercise(&exercise).await,
+            Ok(true) => match Signals::catch() {
+                Ok(mut signals) => check.exercise(&exercise, &mut signals, tell_interruption).await,
+                Err(error) => return report_failure(&format!("signals cannot be caught: {error}")),
+            },
             Ok(false) => {}
             Err(problem) => return report_refusal(&[problem]),
         }
@@ -82,7 +86,12 @@ fn exercise_options(options: &BotCheckOptions) -> Result<Option<ExerciseOptions>
     if !options.yes && !std::io::stdin().is_terminal() {
         return Err("--exercise asks before it acts, and nobody can be asked here: add --yes".to_owned());
     }
-    let Some(path) = &options.config else { return Ok(Some(ExerciseOptions::default())) };
+    let exercise = ExerciseOptions {
+        config_document: None,
+        wait: Duration::from_secs(options.wait),
+        token_file: options.token_file.clone(),
+    };
+    let Some(path) = &options.config else { return Ok(Some(exercise)) };
     let size =
         std::fs::metadata(path).map_err(|error| format!("--config: {} ({error})", path.display()))?.len();
     if size > LARGEST_CONFIG {
@@ -90,7 +99,13 @@ fn exercise_options(options: &BotCheckOptions) -> Result<Option<ExerciseOptions>
     }
     let document =
         std::fs::read_to_string(path).map_err(|error| format!("--config: {} ({error})", path.display()))?;
-    Ok(Some(ExerciseOptions { config_document: Some(document) }))
+    Ok(Some(ExerciseOptions { config_document: Some(document), ..exercise }))
+}
+
+/// What is said when a signal ends an exercise.
+fn tell_interruption() {
+    let mut terminal = std::io::stderr();
+    let _ = writeln!(terminal, "It takes back what it began at the bot; once more ends that as well.");
 }
 
 /// Whether the bot is exercised: by its mode, and by whoever sits at the terminal.

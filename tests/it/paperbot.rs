@@ -330,7 +330,7 @@ async fn a_second_bot_and_a_bad_start_are_refused_with_a_reason() {
     };
     let (code, said) = says(&mut bot.command());
     assert_eq!(code, Some(2));
-    assert!(said.contains("another bot uses"), "{said}");
+    assert!(said.contains("another bot (process ") && said.contains(") uses"), "{said}");
 
     let other = Paperbot::prepare(&[]);
     let (code, said) = says(other.command().arg("--socket").arg(bot.socket()));

@@ -14,6 +14,7 @@ import re
 import secrets
 import socket
 import stat
+import struct
 import time
 from typing import Iterator, Optional, Tuple, Union
 
@@ -33,6 +34,10 @@ _BACKLOG = 64
 _NEAR = [ipaddress.ip_network(network) for network in
          ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
 _SHORTEST_TOKEN = 16
+
+
+# What to do where another process has what is this bot's.
+END_IT = "End the other process (`ps -p` with its number says what it is), or give this bot an `address` and a `data_dir` of its own"
 
 
 class AddressInUse(OSError):
@@ -108,8 +113,9 @@ class Address:
         make_private_folder(self.path.parent)
         with _locked(self.path) as is_locked:
             # Two that start at once would both find nobody there, and the second would take the name from the first.
-            if not is_locked or _is_answered(self.path):
-                raise AddressInUse(f"another process serves {self.path}")
+            is_served, pid = (True, None) if not is_locked else _who_answers(self.path)
+            if is_served:
+                raise AddressInUse(f"{other_process(pid)} serves {self.path}")
             return self._listen_on_socket(self.path)
 
     def try_to_listen(self, problems: ProblemLog) -> Optional[socket.socket]:
@@ -117,7 +123,7 @@ class Address:
         try:
             listener = self.listen()
         except AddressInUse as error:
-            problems.add_aloud("address", "in_use", f"{error}; it is waited for")
+            problems.add_aloud("address", "in_use", f"{error}; it is waited for. {END_IT}")
             return None
         except OSError as error:
             problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
@@ -243,22 +249,41 @@ def _unlock(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _is_answered(path: pathlib.Path) -> bool:
+def _who_answers(path: pathlib.Path) -> Tuple[bool, Optional[int]]:
+    """Whether a process listens on this socket, and which one, where the system tells it."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise OSError(f"{path} is not a socket; it is not replaced")
     except FileNotFoundError:
-        return False
+        return False, None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         # A Unix socket says at once whether anybody listens; one whose queue is full has a listener.
         probe.setblocking(False)
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            return False
+            return False, None
         except OSError:
-            return True
-    return True
+            return True, None
+        return True, _listening_process(probe)
+
+
+def _listening_process(connection: socket.socket) -> Optional[int]:
+    """The process at the other end of a connection, which is the one that listened; Linux alone tells it."""
+    kind = getattr(socket, "SO_PEERCRED", None)
+    if kind is None:
+        return None
+    try:
+        pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, kind, struct.calcsize("3i")))
+    except (OSError, struct.error):
+        return None
+    # One of another namespace is seen as 0.
+    return pid if pid > 0 else None
+
+
+def other_process(pid: Optional[int]) -> str:
+    """Another process in words, with its number where that is known."""
+    return "another process" if pid is None else f"another process ({pid})"
 
 
 def read_token(path: pathlib.Path) -> bytes:

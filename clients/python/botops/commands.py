@@ -19,9 +19,14 @@ from .told import error_text, text_of
 
 VERBS = ("pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker", "halt", "shutdown")
 EXPIRED = "expired"
+# The reasons beside an `unconfirmed` whose handler raised, and a `predicted` whose preview did.
+HANDLER_RAISED = "handler_raised"
+PREVIEW_RAISED = "preview_raised"
 # An answer that a repeated command gets; older ones are forgotten.
 _KEPT_ANSWERS = 1_000
 _LONGEST_ID = 128
+# Of what a handler raised, as an answer tells it.
+_LONGEST_RAISED = 400
 # Lines of the file, two a command, beyond which a start keeps the newest commands alone.
 _LONGEST_FILE = 5 * _KEPT_ANSWERS
 _EXPOSURE = ("orders_cancelled", "orders_submitted", "positions_closing", "notional", "positions_left", "orders_left")
@@ -316,5 +321,5 @@ def answer_of_error(error: BaseException, verb: str) -> Answer:
         return refused(text_of(error.code), text_of(error.message))
     if isinstance(error, Unconfirmed):
         return {"outcome": "unconfirmed", "message": text_of(error)}
-    message = f"the bot's handler of {verb} raised {error_text(error)}; it may have acted"
-    return {"outcome": "unconfirmed", "message": message[:500]}
+    message = f"the bot's handler of {verb} raised {error_text(error)[:_LONGEST_RAISED]}; it may have acted"
+    return {"outcome": "unconfirmed", "reason_code": HANDLER_RAISED, "message": message}

@@ -8,6 +8,7 @@ import uuid
 from typing import Any, Dict, List, Optional
 
 from . import numbers, router
+from .address import END_IT, other_process
 from .commands import CommandBook
 from .config import BotConfig
 from .durable import DataFolder
@@ -78,7 +79,8 @@ class BotCore:
             return self.folder is not None
         try:
             if not self.folder.try_to_own():
-                self.problems.add("data_dir", "in_use", f"another process has {self.folder.path}; it is waited for")
+                said = f"{other_process(self.folder.owner())} has {self.folder.path}; it is waited for. {END_IT}"
+                self.problems.add("data_dir", "in_use", said)
                 return False
             self.commands.book.open()
             self.trades.open()

@@ -1,6 +1,7 @@
 """Files that outlive the process: replaced whole, or appended to line by line, and owned by one process at a time."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from typing import IO, Any, Iterator, List, Optional, Tuple
@@ -135,7 +136,20 @@ class DataFolder:
             file.close()
             return False
         self._lock_file = file
+        with contextlib.suppress(OSError):
+            # For whoever finds it locked; nothing depends on it.
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         return True
+
+    def owner(self) -> Optional[int]:
+        """The process that has the folder, as it wrote into its lock; `None` where it did not, or cannot be read."""
+        try:
+            written = (self.path / "lock").read_text()[:20].strip()
+        except (OSError, ValueError):
+            return None
+        return int(written) if written.isascii() and written.isdigit() else None
 
     def release(self) -> None:
         """Gives the folder back."""

@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import given
-from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, Unconfirmed, answer_of,
+from .commands import (PREVIEW_RAISED, VERBS, Answer, Command, CommandBook, CommandError, CommandTask, Unconfirmed, answer_of,
                        answer_of_error)
 from .loop import UNDER_WAY, LoopClock, LoopQueue
 from .problems import ProblemLog, frames_of_coroutine, frames_of_thread
@@ -242,10 +242,12 @@ class CommandRunner:
                 answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
             except BaseException as error:
                 failed = answer_of_error(error, verb)
-                if failed["outcome"] != "refused":
-                    said = f"the bot's preview of {verb} raised {error_text(error)}"
+                if failed["outcome"] == "refused":
+                    answer = failed
+                else:
+                    said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
                     self._problems.failures.add_raised(f"commands.{verb}", "preview_failed", said, error)
-                answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}
+                    answer = {**answer, "reason_code": PREVIEW_RAISED, "message": said}
             finally:
                 UNDER_WAY.reset(outer)
         self.book.finish(task, {**answer, **self._standing()})

@@ -230,13 +230,14 @@ class ProblemLog:
             return False
         return len(self._kept) < _MOST_KEPT
 
-    def add_bad_value(self, field: str, expected: str, value: Any) -> None:
-        """Notes a value that is told as null. What came is shown by its type alone: it may be a secret."""
+    def add_bad_value(self, field: str, expected: str, value: Any, given_as: str = "") -> None:
+        """Notes a value that is told as null. What came is shown by its type alone: it may be a secret. `given_as` names the
+        argument of the bot where the field has another name."""
         came = "" if value is None else f"; {_shown(value)} came"
         with self._lock:
             if len(self._bad_fields) < _MOST_KEPT:
                 self._bad_fields[field] = expected
-        self.add(field, "bad_value", expected + came)
+        self.add(field, "bad_value", given_as + expected + came)
 
     def bad_fields(self) -> Dict[str, str]:
         """Fields that were null at some time since the start because what came was no value for them."""

@@ -57,27 +57,28 @@ class Record:
     def pieces(self, values: Mapping[str, Any], where: str, problems: ProblemLog) -> Pieces:
         """The given values as JSON text. What is wrong becomes null and is noted; nothing is raised."""
         found: Pieces = {}
-        for name, value in values.items():
-            name = self.aliases.get(name, name)
+        for argument, value in values.items():
+            name = self.aliases.get(argument, argument)
             kind = self.fields.get(name)
             if kind is None:
                 problems.add(f"{where}.{name}", "unknown_field", "there is no such field; it is not told")
                 continue
             try:
-                self._convert(found, name, kind, value, where, problems)
+                self._convert(found, name, kind, value, where, problems, argument)
             except TooLarge as why:
                 found[name] = LEFT_OUT
-                problems.add(f"{where}.{name}", "too_large", f"{why}; they are left out")
+                problems.add(f"{where}.{name}", "too_large", f"{_given_as(argument, name)}{why}; they are left out")
             except BadValue as why:
                 found[name] = numbers.NULL
-                problems.add_bad_value(f"{where}.{name}", str(why), value)
+                problems.add_bad_value(f"{where}.{name}", str(why), value, _given_as(argument, name))
             except Exception as error:  # a value of the bot's own type may do anything when it is asked for its text
                 found[name] = numbers.NULL
-                problems.add_bad_value(f"{where}.{name}", f"it cannot be read ({type(error).__name__})", None)
+                expected = f"it cannot be read ({type(error).__name__})"
+                problems.add_bad_value(f"{where}.{name}", expected, None, _given_as(argument, name))
         return found
 
     @staticmethod
-    def _convert(found: Pieces, name: str, kind: Any, value: Any, where: str, problems: ProblemLog) -> None:
+    def _convert(found: Pieces, name: str, kind: Any, value: Any, where: str, problems: ProblemLog, argument: str) -> None:
         if isinstance(kind, Word):
             word = None if value is None else kind.known(value)
             is_other = value is not None and word is None
@@ -86,9 +87,15 @@ class Record:
         elif kind is TIME:
             found[name], is_naive = numbers.time_of(value)
             if is_naive:
-                problems.add(f"{where}.{name}", "naive_time", "a time without a zone was taken as UTC")
+                said = f"{_given_as(argument, name)}a time without a zone was taken as UTC"
+                problems.add(f"{where}.{name}", "naive_time", said)
         else:
             found[name] = kind(value)
+
+
+def _given_as(argument: str, name: str) -> str:
+    """The argument that the bot wrote, where the field has another name."""
+    return "" if argument == name else f"`{argument}=`: "
 
 
 ACCOUNT = Record({

@@ -156,7 +156,7 @@ def _mistakes_of_type(value: Any) -> Iterator[str]:
             continue
         named = one if isinstance(one, str) else "not even a text"
         near = _right_type(one) if isinstance(one, str) else None
-        wanted = f'write "{near}"' if near else "write one of " + ", ".join(_TYPES)
+        wanted = f'write "{near}" (the types are {", ".join(_TYPES)})' if near else "write one of " + ", ".join(_TYPES)
         yield f'is "{named[:40]}", which is no type of JSON: {wanted}'
 
 

@@ -83,30 +83,49 @@ market = Market()
 PAUSED = HERE / "data" / "paused"
 
 
+def done(message, **effect):
+    """An answer with its effect on orders and positions: orders fill at once here, so that none rests or is cancelled."""
+    positions = 1 if market.quantity else 0
+    return Done(message, **{"orders_cancelled": 0, "orders_submitted": 0, "positions_closing": [], "notional": 0,
+                            "positions_left": positions, "orders_left": 0, **effect})
+
+
 @bot.on("pause")
 def pause(command):
     """After it, `bot.trading_enabled` is False; the exits of `trade` go on."""
     PAUSED.write_text(command.reason)
+    return done("nothing is bought any more; exits go on")
 
 
 @bot.on("resume")
 def resume(command):
     """After it, `bot.trading_enabled` is True again."""
     PAUSED.unlink(missing_ok=True)
+    return done("it may buy again")
 
 
 @bot.on("cancel-orders")
 def cancel_orders(command):
     """Orders fill at once here, so that none rests."""
-    return Done("no order rests", orders_cancelled=0, orders_left=0)
+    return done("no order rests")
 
 
 @bot.on("flatten")
 def flatten(command):
-    closing = [config["symbol"]] if market.quantity else []
-    if closing:
-        market.sell("flatten")
-    return Done("everything is sold", positions_closing=closing, positions_left=0)
+    if not market.quantity:
+        return done("no position is open")
+    worth = market.quantity * market.price
+    market.sell("flatten")
+    return done("everything is sold", orders_submitted=1, positions_closing=[config["symbol"]], notional=worth)
+
+
+@bot.preview("flatten")
+def preview_flatten(command):
+    """What a dry run is told: what `flatten` would do now. It does nothing."""
+    if not market.quantity:
+        return done("no position is open")
+    return done("everything would be sold", orders_submitted=1, positions_closing=[config["symbol"]], positions_left=0,
+                notional=market.quantity * market.price)
 
 
 def trade():

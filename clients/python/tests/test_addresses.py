@@ -49,15 +49,15 @@ class AddressesTest(BotCase):
                 process.communicate("\n", timeout=20)
 
     def test_two_that_find_nobody_there_do_not_both_listen(self):
-        ask = address._is_answered
+        ask = address._who_answers
 
         def ask_slowly(path):
-            is_answered = ask(path)
+            who = ask(path)
             time.sleep(0.3)
-            return is_answered
+            return who
 
-        self.addCleanup(setattr, address, "_is_answered", ask)
-        address._is_answered = ask_slowly
+        self.addCleanup(setattr, address, "_who_answers", ask)
+        address._who_answers = ask_slowly
         listeners = []
 
         def listen():

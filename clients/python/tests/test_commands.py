@@ -88,11 +88,20 @@ class CommandsTest(BotCase):
         def cancel(command):
             raise Unconfirmed("the exchange took it")
 
+        @bot.preview("flatten")
+        def preview(command):
+            raise KeyError("no price")
+
         loop = self.loop(bot.start())
         answer = self.client.command("flatten", "1")
-        self.assertEqual(answer["outcome"], "unconfirmed")
-        self.assertIn("the exchange is away", answer["message"])
-        self.assertEqual(self.client.command("cancel-orders", "2")["outcome"], "unconfirmed")
+        self.assertEqual((answer["outcome"], answer["reason_code"]), ("unconfirmed", "handler_raised"))
+        self.assertIn("RuntimeError: the exchange is away", answer["message"])
+        predicted = self.client.command("flatten", "3", dry_run=True)
+        self.assertEqual((predicted["outcome"], predicted["reason_code"]), ("predicted", "preview_raised"))
+        self.assertIn("the bot's preview of flatten raised KeyError: 'no price'", predicted["message"])
+        unconfirmed = self.client.command("cancel-orders", "2")
+        self.assertEqual(unconfirmed["outcome"], "unconfirmed")
+        self.assertNotIn("reason_code", unconfirmed, "it was said on purpose")
         self.assertTrue(bot.trading_enabled, "nothing says that it took effect")
         self.assertTrue(loop.thread.is_alive(), "the trading loop goes on")
         problem = next(one for one in bot.problems if one.code == "handler_failed")

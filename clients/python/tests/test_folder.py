@@ -1,6 +1,8 @@
 """A data folder that another process has, or that cannot be used: nothing is promised, and nothing of it is changed."""
 import json
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -70,6 +72,13 @@ class FolderTest(ConfigCase):
         book._file.append = append
         self.until(lambda: "command-status" in self.client.get("hello")["capabilities"])
 
+    def test_who_has_a_folder_is_named_with_its_process(self):
+        self.served()
+        second = "bot = Bot('tested', mode='paper', address=sys.argv[1]); " \
+                 "print([problem.message for problem in bot.problems if problem.where == 'data_dir'])"
+        seen = subprocess.run([sys.executable, "-c", OTHER + second, str(self.socket)], capture_output=True, text=True)
+        self.assertIn(f"another process ({os.getpid()}) has ", seen.stdout, seen.stderr)
+
     def test_a_second_process_does_not_use_up_the_candidate_of_the_next_start(self):
         bot, _ = self.served()
         self.assertEqual(self.activate(interval=9, boot_once=True)[0], 200)
@@ -78,7 +87,9 @@ class FolderTest(ConfigCase):
         seen = subprocess.run([sys.executable, "-c", OTHER + second, str(self.socket)], capture_output=True, text=True)
         self.assertEqual(seen.stdout, "5 False\n")
         # Whoever started it by mistake reads so.
-        self.assertIn("another process serves", seen.stderr)
+        who = f"another process ({os.getpid()})" if hasattr(socket, "SO_PEERCRED") else "another process"
+        self.assertIn(f"{who} serves {self.socket}; it is waited for", seen.stderr)
+        self.assertIn("End the other process", seen.stderr)
         bot.stop()
         _, config = self.served()
         self.assertEqual((config["interval"], config.is_in_trial), (9, True))

@@ -67,6 +67,12 @@ class StateTest(BotCase):
         self.assertTrue(said["account.cash_balance"].endswith("; a value of type str came"), said)
         errors = {error["error_code"] for error in state["recent_errors"]}
         self.assertIn("SDK_BAD_VALUE", errors)
+        # The argument is named as it was written, where the field has another name.
+        self.assertTrue(said["account.account_balance"].startswith("`balance=`: "), said)
+        self.assertTrue(said["account.cash_balance"].startswith("`cash=`: "), said)
+        self.assertFalse(said["performance.win_rate"].startswith("`"), said)
+        messages = [error["message"] for error in state["recent_errors"]]
+        self.assertTrue([one for one in messages if one.startswith("account.account_balance: `balance=`: ")], messages)
         bot.account(balance="5")
         unknown = {item["field"] for item in self.client.get("state")["unknown"]}
         self.assertNotIn("account.account_balance", unknown, "it is known again")

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -15,7 +14,6 @@ use botops_contract::{
     ContractRefusal, Hello, Trade, TradePage, TradingMode, VERSION, Verb,
 };
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
-use botops_core::socket_file::{open_socket, remove_socket};
 use botops_core::tasks::{OnFailure, Tasks};
 use chrono::Utc;
 use futures_util::FutureExt;
@@ -32,6 +30,7 @@ use super::listener::{ContractListener, serve_contract};
 use super::operator_command::{CommandReply, OperatorCommand};
 use super::refusals::{NOT_CAPABLE, refusal};
 use super::rendered_report::RenderedReport;
+use super::renewable_socket::{OwnSocketFile, RenewableSocket};
 use super::source::{ConfigSource, ContractAnswer, ContractSource, EventHistory, TradePageRange};
 use super::token_file::ContractToken;
 use super::trade_journal::TradeJournal;
@@ -130,17 +129,18 @@ impl BotServer {
         self
     }
 
-    /// Serves on a Unix socket that its owner alone may use, in a folder that is made for its owner alone.
+    /// Serves on a Unix socket that its owner alone may use, in a folder that is made for its owner alone. A file that is
+    /// removed meanwhile is made anew.
     ///
     /// # Errors
     /// One sentence that says what to change: the path is no socket, another process answers there, or the folder of the data
     /// cannot be used.
     pub fn serve(self, socket: &Path) -> Result<ServedBot, String> {
         let open = || {
-            let listener = open_socket(socket).map_err(|problem| problem.replace("--socket", "path"))?;
-            Ok(ContractListener::Socket(listener))
+            let opened = RenewableSocket::open(socket);
+            Ok(ContractListener::Renewable(opened.map_err(|problem| problem.replace("--socket", "path"))?))
         };
-        self.serve_on(open, Some(socket))
+        self.serve_on(open)
     }
 
     /// Serves on a port of this machine, to whoever shows the token of this file; one is made where there is none. Port 0 takes
@@ -161,23 +161,24 @@ impl BotServer {
             listener.set_nonblocking(true).map_err(failed)?;
             Ok(ContractListener::Port(TcpListener::from_std(listener).map_err(failed)?, token))
         };
-        self.serve_on(open, None)
+        self.serve_on(open)
     }
 
     fn serve_on(
         mut self,
         open: impl FnOnce() -> Result<ContractListener, String>,
-        socket: Option<&Path>,
     ) -> Result<ServedBot, String> {
         let runtime = ServerRuntime::start()?;
         let inside = runtime.enter();
         let (tasks, closing) = (Tasks::new(), CancellationToken::new());
         let kept = self.data_dir.as_deref().map(KeptData::open).transpose()?;
         let listener = open()?;
-        let socket = socket.map(OwnSocket::of);
-        let port = match &listener {
-            ContractListener::Port(listener, _) => listener.local_addr().ok().map(|address| address.port()),
-            ContractListener::Socket(_) => None,
+        let (socket, port) = match &listener {
+            ContractListener::Port(listener, _) => {
+                (None, listener.local_addr().ok().map(|address| address.port()))
+            }
+            ContractListener::Renewable(socket) => (Some(socket.file()), None),
+            ContractListener::Socket(_) => (None, None),
         };
         self.hello.capabilities = self.capabilities(kept.is_some());
         let (alive, ended) = mpsc::channel::<()>();
@@ -243,7 +244,7 @@ pub struct ServedBot {
     closing: CancellationToken,
     /// Disconnected once nothing is written and nobody is answered any more.
     ended: Receiver<()>,
-    socket: Option<OwnSocket>,
+    socket: Option<Arc<OwnSocketFile>>,
     port: Option<u16>,
     _lock: Option<fs::File>,
     _runtime: ServerRuntime,
@@ -298,29 +299,6 @@ impl Drop for ServerRuntime {
         if let Some(runtime) = self.0.take() {
             // A handler that hangs must not keep the bot's process from ending.
             runtime.shutdown_background();
-        }
-    }
-}
-
-/// The socket's file as it was made: another one in its place belongs to another process.
-#[derive(Debug)]
-struct OwnSocket {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
-impl OwnSocket {
-    fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: Self::identity_of(path) }
-    }
-
-    fn identity_of(path: &Path) -> Option<(u64, u64)> {
-        fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
-    }
-
-    fn remove(&self) {
-        if self.identity.is_some() && Self::identity_of(&self.path) == self.identity {
-            remove_socket(&self.path);
         }
     }
 }

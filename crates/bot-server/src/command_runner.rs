@@ -14,6 +14,7 @@ use super::bot_handle::BotHandle;
 use super::command_book::{AdmittedCommand, CommandBook};
 use super::command_task::CommandTask;
 use super::operator_command::{CommandReply, OperatorCommand};
+use super::panic_message::panic_message;
 use super::refusals::{NOT_CAPABLE, refusal};
 
 /// How long a caller waits: less than the ten seconds of botops.
@@ -115,9 +116,10 @@ impl CommandRunner {
         let CommandRequest { command_id, reason, args, .. } = request;
         let (verb, why) = (task.verb, reason.clone());
         let handled = || on.block_on(handler(OperatorCommand { verb, command_id, reason, args }));
-        let reply = std::panic::catch_unwind(AssertUnwindSafe(handled)).unwrap_or_else(|_| {
-            tracing::error!("the bot's handler of {verb} panicked; it may have acted");
-            CommandReply::unconfirmed(&format!("the bot's handler of {verb} failed; it may have acted"))
+        let reply = std::panic::catch_unwind(AssertUnwindSafe(handled)).unwrap_or_else(|panic| {
+            let said = panic_message(&*panic);
+            tracing::error!("the bot's handler of {verb} panicked ({said}); it may have acted");
+            CommandReply::panicked(verb, &said)
         });
         Some(self.keep(task, &why, reply))
     }

@@ -1,5 +1,6 @@
 //! A bot's config calls, each on a thread of its own: one that panics or hangs costs an answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::command_runner::ANSWER_WITHIN;
+use super::panic_message::panic_message;
 use super::refusals::refusal;
 use super::source::{ConfigSource, ContractAnswer, ShownConfig};
 
@@ -79,8 +81,14 @@ impl GuardedConfig {
             let (reply, answer) = oneshot::channel();
             tasks.spawn_thread("config handler", OnFailure::Log, move || {
                 let room = room;
+                let answer = catch_unwind(AssertUnwindSafe(|| work(&*handlers))).unwrap_or_else(|panic| {
+                    let said = panic_message(&*panic);
+                    tracing::error!("the bot's config handler panicked ({said}); it may have acted");
+                    let what = format!("the bot's config handler raised a panic: {said}; it may have acted");
+                    Err(refusal("internal", &what))
+                });
                 // Fails when the client has gone.
-                let _ = reply.send(work(&*handlers));
+                let _ = reply.send(answer);
                 drop(room);
             });
             match tokio::time::timeout(limit, answer).await {

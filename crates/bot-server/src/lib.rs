@@ -45,8 +45,10 @@ mod event_stream;
 mod json_lines;
 mod listener;
 mod operator_command;
+mod panic_message;
 mod refusals;
 mod rendered_report;
+mod renewable_socket;
 mod routes;
 mod source;
 mod token_file;
@@ -60,6 +62,7 @@ pub use listener::{ContractListener, serve_contract};
 pub use operator_command::{CommandReply, OperatorCommand};
 pub use refusals::refusal;
 pub use rendered_report::RenderedReport;
+pub use renewable_socket::RenewableSocket;
 pub use source::{
     ConfigSource, ContractAnswer, ContractSource, EventHistory, ShownConfig, TradePageRange, answer_now,
 };

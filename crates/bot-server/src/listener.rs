@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::refusals::refusal_response;
+use super::renewable_socket::RenewableSocket;
 use super::routes::contract_routes;
 use super::source::ContractSource;
 use super::token_file::ContractToken;
@@ -42,6 +43,8 @@ const LARGEST_HEAD: usize = 64 * 1024;
 pub enum ContractListener {
     /// A Unix socket: the rights of its file and folder decide who may connect.
     Socket(UnixListener),
+    /// The same, whose file is made anew when it was removed.
+    Renewable(RenewableSocket),
     /// A port of this machine: each request has to show the token.
     Port(TcpListener, ContractToken),
 }
@@ -55,8 +58,9 @@ pub async fn serve_contract(
     tasks: Tasks,
     closing: CancellationToken,
 ) {
-    let (listener, token) = match listener {
+    let (mut listener, token) = match listener {
         ContractListener::Socket(listener) => (AnyListener::Socket(listener), None),
+        ContractListener::Renewable(socket) => (AnyListener::Renewable(socket), None),
         ContractListener::Port(listener, token) => (AnyListener::Port(listener), Some(token)),
     };
     let open = OpenConnections::default();
@@ -84,6 +88,7 @@ pub async fn serve_contract(
 
 enum AnyListener {
     Socket(UnixListener),
+    Renewable(RenewableSocket),
     Port(TcpListener),
 }
 
@@ -92,9 +97,10 @@ trait ContractStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ContractStream for S {}
 
 impl AnyListener {
-    async fn accept(&self) -> io::Result<Box<dyn ContractStream>> {
+    async fn accept(&mut self) -> io::Result<Box<dyn ContractStream>> {
         match self {
             Self::Socket(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Renewable(socket) => Ok(Box::new(socket.accept().await?)),
             Self::Port(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // The peer may have gone already; the first read will tell.

@@ -3,6 +3,9 @@
 use botops_contract::{CommandOutcome, CommandResult, Exposure, Verb};
 use serde_json::Value;
 
+/// The reason beside an `unconfirmed` whose handler panicked.
+const HANDLER_RAISED: &str = "handler_raised";
+
 /// A command of an operator, as its handler gets it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -47,6 +50,12 @@ impl CommandReply {
     /// It acted, and cannot say whether that took effect.
     pub fn unconfirmed(message: &str) -> Self {
         Self::new(CommandOutcome::Unconfirmed, None, message)
+    }
+
+    /// Its handler panicked, with this message.
+    pub(crate) fn panicked(verb: Verb, said: &str) -> Self {
+        let message = format!("the bot's handler of {verb} raised a panic: {said}; it may have acted");
+        Self::new(CommandOutcome::Unconfirmed, Some(HANDLER_RAISED), &message)
     }
 
     /// Says what it did to orders and positions.

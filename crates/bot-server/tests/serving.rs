@@ -68,13 +68,42 @@ fn a_socket_is_private_replaced_when_it_is_stale_and_left_to_who_answers_there()
     let served = new_bot().serve(&socket).unwrap();
     assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
     let taken = new_bot().serve(&socket).unwrap_err();
-    assert!(taken.contains("another bot serves on") && taken.contains("choose another path"), "{taken}");
+    assert!(
+        taken.contains("serves on")
+            && taken.contains(&format!("another bot (process {})", std::process::id()))
+            && taken.contains("choose another path"),
+        "{taken}"
+    );
     assert_eq!(ask(&socket, "GET state", &Value::Null).0, 200);
     drop(served);
     assert!(!socket.exists());
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let _served = new_bot().serve(&socket).unwrap();
     assert_eq!(ask(&socket, "GET hello", &Value::Null).1["bot_id"], "tested");
+}
+
+#[test]
+fn a_socket_whose_file_is_removed_is_made_anew_and_another_process_there_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("bot.sock");
+    let served = new_bot().serve(&socket).unwrap();
+    let mut kept = UnixStream::connect(&socket).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    until("it is there again", || socket.exists());
+    assert_eq!(ask(&socket, "GET hello", &Value::Null).1["bot_id"], "tested");
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // A connection of before goes on.
+    kept.write_all(b"GET /ipc/v1/hello HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    kept.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // Another process that takes the place is not pushed aside, neither while it serves nor at the end.
+    std::fs::remove_file(&socket).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let asked = other.accept().map(|_| ());
+    assert!(asked.is_ok(), "it looked who answers there");
+    drop(served);
+    assert!(socket.exists());
 }
 
 #[test]
@@ -180,6 +209,9 @@ fn a_handler_that_panics_or_hangs_costs_one_answer() {
         .unwrap();
     let (status, panicked) = ask(&socket, "POST commands/flatten", &command("1"));
     assert_eq!((status, &panicked["outcome"]), (200, &json!("unconfirmed")), "{panicked}");
+    assert_eq!(panicked["reason_code"], "handler_raised", "{panicked}");
+    let said = "the bot's handler of flatten raised a panic: the exchange is away; it may have acted";
+    assert_eq!(panicked["message"], said, "{panicked}");
     let send_halt = |id: &'static str| {
         let socket = socket.clone();
         let sent = std::thread::spawn(move || {
@@ -242,7 +274,7 @@ fn commands_and_trades_are_known_after_a_restart() {
     let served = start();
     assert_eq!(capabilities(&socket), ["pause", "events", "command-status", "trades"]);
     let other = new_bot().data_dir(&data).serve(&folder.path().join("other.sock")).unwrap_err();
-    assert!(other.contains("another bot uses"), "{other}");
+    assert!(other.contains(&format!("another bot (process {}) uses", std::process::id())), "{other}");
     let (_, first) = ask(&socket, "POST commands/pause", &command("1"));
     assert!(served.bot().trade(trade.clone()));
     until("the trade is told", || numbers() == [1]);
@@ -358,6 +390,8 @@ fn the_config_calls_are_the_handlers_and_one_that_panics_costs_one_answer() {
         json!({"txn": "t", "gen": 1, "base": version, "candidate": version, "document": "{}", "ttl_ms": 1});
     let (status, failed) = ask(&socket, "POST config/check", &json!({"config": {}}));
     assert_eq!((status, &failed["code"]), (500, &json!("internal")));
+    let said = "the bot's config handler raised a panic: the check fails; it may have acted";
+    assert_eq!(failed["message"], said);
     for (call, body, status, place, said) in [
         ("GET config", Value::Null, 200, "/running/version", json!(0)),
         ("GET config/schema", Value::Null, 200, "/type", json!("object")),

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 
 /// The longest path of a Unix socket on Linux, in bytes (`sun_path` without its final zero).
@@ -35,13 +37,10 @@ pub fn open_socket(path: &Path) -> Result<UnixListener, String> {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(format!("{} is there and is no socket; choose another --socket", path.display()));
         }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(format!(
-                "another bot serves on {}; stop it, or choose another --socket",
-                path.display()
-            ));
-        }
-        Ok(_) => tracing::info!("the socket {} of a dead process is replaced", path.display()),
+        Ok(_) => match find_listener(path) {
+            Some(process) => return Err(served_by_another(path, process)),
+            None => tracing::info!("the socket {} of a dead process is replaced", path.display()),
+        },
     }
     // The mode is set under another name, then the file is moved into place: it is never open to others.
     let _ = fs::remove_file(&private);
@@ -51,7 +50,46 @@ pub fn open_socket(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
+/// Who listens on a socket, as far as the system tells it; `None` when nobody does. It does not wait: a process that
+/// hangs, so that its queue is full, listens all the same.
+fn find_listener(path: &Path) -> Option<Option<u32>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+    match rustix::net::connect(&probe, &SocketAddrUnix::new(path).ok()?) {
+        Ok(()) => {
+            let credentials = rustix::net::sockopt::socket_peercred(&probe).ok();
+            Some(credentials.and_then(|one| u32::try_from(one.pid.as_raw_nonzero().get()).ok()))
+        }
+        Err(Errno::AGAIN) => Some(None),
+        Err(_) => None,
+    }
+}
+
+/// Why the socket is not served here.
+fn served_by_another(path: &Path, process: Option<u32>) -> String {
+    let process = process.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    format!("another bot{process} serves on {}; stop it, or choose another --socket", path.display())
+}
+
 /// Removes the socket file. Call it while the data folder's lock is held: then the file is this process's own.
 pub fn remove_socket(socket: &Path) {
     let _ = fs::remove_file(socket);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_serves_on_a_socket_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bot.sock");
+        let _served = open_socket(&path).unwrap();
+        let problem = open_socket(&path).unwrap_err();
+        assert!(
+            problem.contains(&format!("another bot (process {}) serves on", std::process::id())),
+            "{problem}"
+        );
+        assert!(problem.contains("stop it"), "{problem}");
+    }
 }

@@ -1,6 +1,7 @@
 //! `botops bot check`: what it says of bots that are right, and that every mistake of a newcomer is named.
 
 mod exercise;
+mod left_behind;
 mod mistakes;
 mod stub_bot;
 mod watch;
@@ -201,9 +202,96 @@ async fn what_a_bot_gives_its_sdk_and_what_its_handlers_do_is_found_by_name() {
     );
     assert_eq!(checked.finding("sdk_bad_value")["pointer"], "/account/account_balance");
     assert_eq!(checked.finding("sdk_naive_time")["pointer"], "/market/last_price_at");
-    let Some(checked) = check_python_bot(&file, &["--exercise", "--yes"]).await else { return };
-    assert_eq!((checked.code, checked.rules("fault")), (1, vec!["verb_hangs"]), "{:#}", checked.report);
+    let Some(checked) = check_python_bot(&file, &["--exercise", "--yes", "--wait", "1"]).await else {
+        return;
+    };
+    let faults = vec!["verb_hangs", "pause_still_open"];
+    assert_eq!((checked.code, checked.rules("fault")), (1, faults), "{:#}", checked.report);
     assert_eq!(checked.finding("verb_hangs")["call"], "POST commands/pause");
+}
+
+/// A bot with the SDK of this repository whose handlers raise, and that has words of its own.
+const RAISING_BOT: &str = r#"
+import sys
+sys.path.insert(0, "CLIENTS")
+from botops import Bot
+
+bot = Bot("raising", mode="paper", address=sys.argv[1], expected_interval=5)
+
+@bot.on("pause")
+def pause(command):
+    raise KeyError("no route; api_key=hunter2")
+
+@bot.on("resume")
+def resume(command):
+    raise ValueError("nothing to resume")
+
+def check(values):
+    return [] if values["size"] == 1 else 1 // 0
+
+SCHEMA = {"type": "object", "properties": {"size": {"type": "number"}}}
+bot.config(SCHEMA, {"size": 1}, check=check)
+for number, status in enumerate(["triggered", "parked", "parked", "PENDING"]):
+    bot.order(number, symbol="BTC", side="BUY", status=status, type="iceberg", quantity="1")
+with bot:
+    bot.event("rebalanced", "of its own kind")
+    while not bot.is_stopping:
+        bot.tick()
+        bot.sleep(0.1)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_handlers_raise_is_a_fault_and_each_own_word_is_named() {
+    let folder = crate::kit::folder();
+    let file = folder.path().join("raising_bot.py");
+    let program = RAISING_BOT.replace("CLIENTS", concat!(env!("CARGO_MANIFEST_DIR"), "/clients/python"));
+    std::fs::write(&file, program).unwrap();
+    let candidate = folder.path().join("candidate.json");
+    std::fs::write(&candidate, "{\"size\": 2}").unwrap();
+    let candidate = candidate.display().to_string();
+    let more = ["--exercise", "--yes", "--wait", "2", "--config", &candidate];
+    let Some(checked) = check_python_bot(&file, &more).await else { return };
+    let findings: Vec<&Value> = checked.report["findings"].as_array().unwrap().iter().collect();
+    let of_rule = |rule: &'static str| findings.iter().filter(move |one| one["rule"] == rule).copied();
+    // What came of the pause is not known: it is no warning, and is told with what was raised.
+    assert_eq!(of_rule("unconfirmed").count(), 0, "{:#}", checked.report);
+    let raised: Vec<_> = of_rule("handler_raised")
+        .map(|one| {
+            (one["weight"].as_str().unwrap(), one["call"].as_str().unwrap(), one["got"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        raised,
+        [
+            ("fault", "POST commands/pause", "KeyError: 'no route; api_key=*****'"),
+            ("fault", "POST commands/resume", "ValueError: nothing to resume"),
+            ("fault", "POST config/check", "ZeroDivisionError: integer division or modulo by zero"),
+        ],
+        "{:#}",
+        checked.report
+    );
+    assert!(
+        of_rule("handler_raised").all(|one| one["manual"].as_str().unwrap().contains("your-own-bot.md#"))
+    );
+    let own: Vec<_> = of_rule("own_word")
+        .map(|one| {
+            (one["pointer"].as_str().unwrap(), one["got"].as_str().unwrap(), one["more"].as_u64().unwrap())
+        })
+        .collect();
+    for word in [
+        ("/orders/0/order_type", "iceberg", 3),
+        ("/orders/1/status", "parked", 1),
+        ("/orders/3/status", "triggered", 0),
+        ("/kind", "rebalanced", 0),
+    ] {
+        assert!(own.contains(&word), "{word:?}: {own:#?}");
+    }
+    assert!(of_rule("own_word").all(|one| one["weight"] == "hint"), "{:#}", checked.report);
+    let allowed =
+        of_rule("own_word").find(|one| one["got"] == "parked").unwrap()["expected"].as_str().unwrap();
+    assert!(allowed.contains("`PARTIALLY_FILLED`") && allowed.contains("`EXPIRED`"), "{allowed}");
+    let undeclared = checked.finding("risk_undeclared")["remedy"].as_str().unwrap();
+    assert!(undeclared.contains("/size") && undeclared.contains("x-risk"), "{undeclared}");
 }
 
 /// The program of an example of the workspace. A run of all tests has built it already, with the same features.

@@ -2,29 +2,25 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-use reqwest::{StatusCode, header};
-use serde_json::Value;
-
-use super::answer_form::notes_on_form;
 use super::command_rules::{check_unknown_verb, check_unsent_command};
 use super::config_rules::{SCHEMA, SchemaReader, check_config, check_own_schema, read_config};
 use super::event_rules::{EventWatch, check_resume};
-use super::exercise::{ExerciseOptions, exercise_bot};
+use super::exercise::{ExerciseOptions, ExerciseOutcome, exercise_bot, exercise_config};
 use super::findings::{ConformanceFinding, FindingList, FindingWeight};
 use super::gains::find_gains;
 use super::hello_rules::{check_hello, compare_hellos};
-use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{GONE, POLL_LIMIT, ProbeAnswer, ask, check_pace, status_finding};
+use super::open_changes::OpenChanges;
+use super::probe::GONE;
+use super::read_answers::{ask_hello, ask_state, check_etag, pace_note, sample_states};
 use super::report::{CallStanding, CheckedBot, CheckedCall, ConformanceReport};
+use super::restore::Restoration;
 use super::socket_rights::check_rights;
-use super::state_rules::{StateSample, check_sample, compare_samples};
+use super::state_rules::compare_samples;
 use super::trade_rules::check_trades;
 use crate::bots::exchange::TransportFailure;
-use crate::bots::reading;
-use crate::bots::sanitise;
 use crate::bots::transport::{self, BotAddress, BotConnection};
 use botops_contract::{BotId, BotReport, COMMAND_STATUS, CONFIG_SCHEMA, Hello, TradingMode, Verb};
+use botops_core::signals::{SignalRequest, Signals};
 
 const HELLO: &str = "GET hello";
 const STATE: &str = "GET state";
@@ -37,11 +33,6 @@ const TRIAL: &str = "POST config/{verb}";
 
 /// The calls in the order of the manual.
 const ORDER: [&str; 9] = [HELLO, STATE, VERBS, STATUS, EVENTS, TRADES, CONFIG, SCHEMA, TRIAL];
-
-/// How often the state is read after the first time, and the wait before each: together long enough to see a loop of
-/// a second move, short enough to wait for.
-const SAMPLES: usize = 4;
-const SAMPLE_GAP: Duration = Duration::from_millis(600);
 
 /// How long the event stream is watched while the state is asked for.
 const STREAM_TIME: Duration = Duration::from_millis(2_400);
@@ -125,9 +116,36 @@ impl ConformanceCheck {
     }
 
     /// Sends what can be taken back: pauses and resumes the bot, and tries a config that is reverted.
-    pub async fn exercise(&mut self, options: &ExerciseOptions) {
+    ///
+    /// A signal that asks to stop ends it early: `on_interrupt` is called, and what was begun is taken back as at every
+    /// other ending. A second one ends that as well, and what is then left behind is told.
+    pub async fn exercise(&mut self, options: &ExerciseOptions, signals: &mut Signals, on_interrupt: fn()) {
         let Some(hello) = self.hello.clone() else { return };
-        let outcome = exercise_bot(&self.connection, &hello, options).await;
+        let (open, mut outcome) = (OpenChanges::default(), ExerciseOutcome::default());
+        let restoration = Restoration {
+            address: &self.options.address,
+            connection: &self.connection,
+            hello: &hello,
+            token_file: options.token_file.clone(),
+            wait: options.wait,
+        };
+        let is_interrupted = tokio::select! {
+            () = exercise_and_restore(&restoration, options, &open, &mut outcome) => false,
+            () = stop_asked(signals) => true,
+        };
+        if is_interrupted {
+            on_interrupt();
+            let is_left = tokio::select! {
+                () = restoration.restore(&open, &mut outcome.findings) => false,
+                () = stop_asked(signals) => true,
+            };
+            if is_left {
+                outcome.findings.extend(restoration.leave_open(&open));
+            }
+            let remedy =
+                "The run was ended by a signal: what was not exercised is not known to work. Run it again.";
+            outcome.findings.push(ConformanceFinding::fault("interrupted", VERBS, remedy));
+        }
         self.found.extend(outcome.findings);
         for (call, note) in outcome.exercised {
             self.calls.retain(|known| known.call != call);
@@ -150,6 +168,7 @@ impl ConformanceCheck {
             mode: hello.mode.to_string(),
             contract: hello.contract,
             adapter: hello.adapter.as_ref().map(|adapter| adapter.name.clone()),
+            process: self.connection.peer().map(|peer| peer.pid),
         });
         let gains = self.hello.as_ref().map(|hello| find_gains(hello, self.newest.as_ref(), self.has_etag));
         ConformanceReport {
@@ -317,6 +336,25 @@ impl ConformanceCheck {
     }
 }
 
+/// Does what can be taken back, and takes it back, one change after the other.
+async fn exercise_and_restore(
+    restoration: &Restoration<'_>,
+    options: &ExerciseOptions,
+    open: &OpenChanges,
+    outcome: &mut ExerciseOutcome,
+) {
+    let (connection, hello) = (restoration.connection, restoration.hello);
+    exercise_bot(connection, hello, open, outcome).await;
+    restoration.restore(open, &mut outcome.findings).await;
+    exercise_config(connection, hello, options, open, outcome).await;
+    restoration.restore(open, &mut outcome.findings).await;
+}
+
+/// Resolves when a signal asks the process to stop.
+async fn stop_asked(signals: &mut Signals) {
+    while signals.next().await != SignalRequest::Stop {}
+}
+
 fn unreachable_because(failure: TransportFailure) -> ConformanceUnreachable {
     let (reason, remedy) = match failure {
         TransportFailure::Away(reason) => {
@@ -343,139 +381,4 @@ fn unreachable_because(failure: TransportFailure) -> ConformanceUnreachable {
         | TransportFailure::Upstream(_, reason) => (reason, "Look at the output of the bot."),
     };
     ConformanceUnreachable { reason: botops_core::text::clean(&reason, 300), remedy }
-}
-
-/// What was read of an answer, with what was found in it.
-struct ReadOutcome<T> {
-    value: Option<T>,
-    findings: Vec<ConformanceFinding>,
-}
-
-impl<T> ReadOutcome<T> {
-    fn failed(findings: Vec<ConformanceFinding>) -> Self {
-        Self { value: None, findings }
-    }
-}
-
-async fn ask_answer(
-    connection: &BotConnection,
-    call: &str,
-    path: &str,
-) -> Result<ProbeAnswer, ConformanceFinding> {
-    let answer = ask(call, connection.poll(path), POLL_LIMIT).await?;
-    match status_finding(call, &answer.answer) {
-        Some(finding) => Err(finding),
-        None => Ok(answer),
-    }
-}
-
-async fn ask_hello(connection: &BotConnection) -> ReadOutcome<Hello> {
-    let answer = match ask_answer(connection, HELLO, "hello").await {
-        Ok(answer) => answer,
-        Err(finding) => return ReadOutcome::failed(vec![finding]),
-    };
-    let mut findings = check_pace(HELLO, &answer, true);
-    let body = &answer.answer.body;
-    match reading::read_whole::<Hello>(HELLO, body, &Hello::REQUIRED) {
-        Ok(read) => {
-            findings.extend(read.unreadable.iter().map(fault_of));
-            let mut hello = read.value;
-            findings.extend(notes_of(HELLO, body, &hello));
-            sanitise::hello(&mut hello);
-            ReadOutcome { value: Some(hello), findings }
-        }
-        Err(why) => {
-            findings.extend(faults_of_answer(HELLO, &why));
-            ReadOutcome::failed(findings)
-        }
-    }
-}
-
-/// One answer of the state; with `whole`, also what its form says.
-async fn ask_state(
-    connection: &BotConnection,
-    hello: &Hello,
-    whole: bool,
-) -> ReadOutcome<(StateSample, String)> {
-    let answer = match ask_answer(connection, STATE, "state").await {
-        Ok(answer) => answer,
-        Err(finding) => return ReadOutcome::failed(vec![finding]),
-    };
-    let received_at = Utc::now();
-    let mut findings = check_pace(STATE, &answer, true);
-    let body = &answer.answer.body;
-    let read = match reading::read_parts::<BotReport>(STATE, body, &BotReport::REQUIRED) {
-        Ok(read) if read.value != BotReport::default() => read,
-        Ok(_) => {
-            let remedy = "Nothing in the answer is of the contract: the manual shows the smallest state.";
-            findings.push(ConformanceFinding::fault("nothing_known", STATE, remedy));
-            return ReadOutcome::failed(findings);
-        }
-        Err(why) => {
-            findings.extend(faults_of_answer(STATE, &why));
-            return ReadOutcome::failed(findings);
-        }
-    };
-    let (mut report, mut unreadable) = (read.value, read.unreadable);
-    if whole {
-        findings.extend(notes_of(STATE, body, &report));
-    }
-    sanitise::report(&mut report, &mut unreadable);
-    findings.extend(unreadable.iter().map(fault_of));
-    let note = pace_note(&answer);
-    let sample = StateSample { report, etag: answer.answer.etag, received_at };
-    findings.extend(check_sample(&sample, hello));
-    ReadOutcome { value: Some((sample, note)), findings }
-}
-
-async fn sample_states(connection: &BotConnection, hello: &Hello) -> ReadOutcome<Vec<StateSample>> {
-    let (mut samples, mut findings) = (Vec::new(), Vec::new());
-    for _ in 0..SAMPLES {
-        tokio::time::sleep(SAMPLE_GAP).await;
-        let read = ask_state(connection, hello, false).await;
-        findings.extend(read.findings);
-        match read.value {
-            Some((sample, _)) => samples.push(sample),
-            // A bot that does not answer is not asked again and again.
-            None => break,
-        }
-    }
-    ReadOutcome { value: Some(samples), findings }
-}
-
-/// Whether an unchanged state is a 304, and a changed one is not.
-async fn check_etag(connection: &BotConnection, etag: Option<&str>) -> Vec<ConformanceFinding> {
-    let Some(etag) = etag else { return Vec::new() };
-    let mut found = Vec::new();
-    let with_tag = |tag: &str| connection.poll("state").header(header::IF_NONE_MATCH, tag);
-    match ask(STATE, with_tag(etag), POLL_LIMIT).await {
-        Ok(again) if again.answer.status == StatusCode::OK && again.answer.etag.as_deref() == Some(etag) => {
-            let remedy = "If-None-Match is ignored: answer 304 without a body while the ETag is the same.";
-            found.push(ConformanceFinding::warning("etag_ignored", STATE, remedy).got(etag));
-        }
-        Ok(again) if again.answer.status != StatusCode::NOT_MODIFIED => {
-            found.extend(status_finding(STATE, &again.answer));
-        }
-        Ok(_) => {}
-        Err(finding) => found.push(finding),
-    }
-    if let Ok(other) = ask(STATE, with_tag("\"bot-check\""), POLL_LIMIT).await
-        && other.answer.status == StatusCode::NOT_MODIFIED
-    {
-        let remedy = "It answers 304 to an ETag that it never gave, so botops would never see a change: compare If-None-Match with the ETag of now.";
-        found.push(ConformanceFinding::fault("always_304", STATE, remedy));
-    }
-    found
-}
-
-fn notes_of<T: serde::Serialize>(call: &str, body: &[u8], read: &T) -> Vec<ConformanceFinding> {
-    let (Ok(came), Ok(read)) = (serde_json::from_slice::<Value>(body), serde_json::to_value(read)) else {
-        // What is not quite JSON was named already.
-        return Vec::new();
-    };
-    notes_on_form(call, &came, &read)
-}
-
-fn pace_note(answer: &ProbeAnswer) -> String {
-    format!("{} ms, {} bytes", answer.took.as_millis(), answer.answer.body.len())
 }

@@ -1,5 +1,7 @@
 //! Commands that change nothing: a verb that no bot has, and the fate of a command that was never sent.
 
+use std::time::Duration;
+
 use chrono::Utc;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -19,7 +21,7 @@ const STATUS_CALL: &str = "GET commands/{command_id}";
 const NO_VERB: &str = "botops-check";
 
 /// How long a command of a run is valid.
-const VALID_FOR_MS: u64 = 8_000;
+pub(super) const VALID_FOR: Duration = Duration::from_secs(8);
 
 /// A command with an id of its own, as botops sends it.
 pub(super) fn new_command(reason: &str, dry_run: bool) -> CommandRequest {
@@ -28,8 +30,8 @@ pub(super) fn new_command(reason: &str, dry_run: bool) -> CommandRequest {
         reason: reason.to_owned(),
         args: Value::Null,
         dry_run,
-        valid_for_ms: Some(VALID_FOR_MS),
-        expires_at: Some(Utc::now() + chrono::TimeDelta::milliseconds(8_000)),
+        valid_for_ms: u64::try_from(VALID_FOR.as_millis()).ok(),
+        expires_at: Some(Utc::now() + VALID_FOR),
     }
 }
 

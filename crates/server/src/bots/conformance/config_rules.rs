@@ -23,8 +23,12 @@ pub struct SchemaComplaint {
     pub said: String,
 }
 
-/// Reads a config schema as botops does; an error says why botops would leave the config alone.
-pub type SchemaReader = fn(&str) -> Result<(), SchemaComplaint>;
+/// Reads a config schema as botops does, and gives the fields of which it declares no risk; an error says why botops would
+/// leave the config alone.
+pub type SchemaReader = fn(&str) -> Result<Vec<String>, SchemaComplaint>;
+
+/// Fields without a declared risk that are named; more are counted.
+const MOST_UNDECLARED: usize = 8;
 
 /// Reads the schema that the bot brings, and the document that it runs.
 pub(super) async fn check_own_schema(
@@ -32,11 +36,14 @@ pub(super) async fn check_own_schema(
     read_schema: SchemaReader,
     found: &mut Vec<ConformanceFinding>,
 ) {
-    if let Some(text) = read_text(connection, SCHEMA, "config/schema", found).await
-        && let Err(complaint) = read_schema(&text)
-    {
-        let finding = ConformanceFinding::fault("config_schema", SCHEMA, &complaint.said);
-        found.push(finding.at(&complaint.pointer));
+    let text = read_text(connection, SCHEMA, "config/schema", found).await;
+    match text.map(|text| read_schema(&text)) {
+        Some(Err(complaint)) => {
+            let finding = ConformanceFinding::fault("config_schema", SCHEMA, &complaint.said);
+            found.push(finding.at(&complaint.pointer));
+        }
+        Some(Ok(undeclared)) if !undeclared.is_empty() => found.push(undeclared_risk(&undeclared)),
+        Some(Ok(_)) | None => {}
     }
     let Some(text) = read_text(connection, DOCUMENT, "config/document", found).await else { return };
     match serde_json::from_str::<RunningDocument>(&text) {
@@ -51,6 +58,17 @@ pub(super) async fn check_own_schema(
             found.push(ConformanceFinding::fault("document_form", DOCUMENT, remedy));
         }
     }
+}
+
+fn undeclared_risk(fields: &[String]) -> ConformanceFinding {
+    let named: Vec<&str> = fields.iter().take(MOST_UNDECLARED).map(String::as_str).collect();
+    let rest = fields.len().saturating_sub(named.len());
+    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+    let remedy = format!(
+        "Of these fields it is not declared what a change does to the risk, so that every change of them counts as raising it: {}{more}. Declare it in the field: `\"x-risk\": {{\"direction\": \"up\", \"class\": \"low\"}}`; `direction` is what a higher value does to the risk (`up`, `down`, `both`, `none`), `class` is `high` for what protects money.",
+        named.join(", ")
+    );
+    ConformanceFinding::hint("risk_undeclared", SCHEMA, &remedy).got("no `x-risk`")
 }
 
 async fn read_text(

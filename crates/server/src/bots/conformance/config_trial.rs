@@ -1,11 +1,15 @@
 //! A config that is tried and reverted: what runs afterwards is what ran before.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::config_rules::read_config;
 use super::findings::ConformanceFinding;
+use super::handler_failures::{raised_in_check, raised_in_config};
+use super::open_changes::{OpenChanges, OpenTrial};
 use super::part_remedies::{fault_of, faults_of_answer};
 use super::probe::{ask, check_pace, read_refusal};
 use crate::bots::calls::COMMAND_DEADLINE;
@@ -24,37 +28,43 @@ const REVERT: &str = "POST config/revert";
 /// After this time the bot takes the trial back by itself, should the run end in the middle of it.
 const TRIAL_MS: u64 = 20_000;
 
-/// Tries the document and takes it back; what was found, and a note on what was done.
+/// Tries the document and takes it back; a note on what was done. A trial whose end was not seen stays in `open`.
 pub(super) async fn try_config(
     connection: &BotConnection,
     document: &str,
-) -> (Vec<ConformanceFinding>, String) {
-    let mut found = Vec::new();
-    let Some(before) = read_config(connection, &mut found).await else {
-        return (found, "not tried: what runs now could not be read".to_owned());
+    open: &OpenChanges,
+    found: &mut Vec<ConformanceFinding>,
+) -> String {
+    let Some(before) = read_config(connection, found).await else {
+        return "not tried: what runs now could not be read".to_owned();
     };
     if before.trial.is_some() {
-        return (found, "not tried: another trial runs".to_owned());
+        return "not tried: another trial runs".to_owned();
     }
     let Ok(config) = serde_json::from_str(document) else {
-        return (found, "not tried: the document is no JSON".to_owned());
+        return "not tried: the document is no JSON".to_owned();
     };
     let verdict: Option<CheckVerdict> =
-        post(connection, CHECK, "config/check", &CheckConfigRequest { config }, &mut found).await.answer();
-    let Some(mut verdict) = verdict else { return (found, "not tried: the check failed".to_owned()) };
+        post(connection, CHECK, "config/check", &CheckConfigRequest { config }, found).await.answer();
+    let Some(mut verdict) = verdict else { return "not tried: the check failed".to_owned() };
     sanitise::verdict(&mut verdict);
     if !verdict.ok {
+        if let Some(raised) = raised_in_check(CHECK, &verdict) {
+            found.push(raised);
+            return "not tried: the bot's check raised".to_owned();
+        }
         let why = verdict.violations.first().map(|violation| violation.message.clone()).unwrap_or_default();
-        return (found, format!("not tried: the bot does not take this document ({why})"));
+        return format!("not tried: the bot does not take this document ({why})");
     }
-    run_trial(connection, document, &before, &mut found).await;
-    (found, "a config was tried and reverted".to_owned())
+    run_trial(connection, document, &before, open, found).await;
+    "a config was tried and reverted".to_owned()
 }
 
 async fn run_trial(
     connection: &BotConnection,
     document: &str,
     before: &ConfigState,
+    open: &OpenChanges,
     found: &mut Vec<ConformanceFinding>,
 ) {
     let txn = format!("bot-check-{}", Uuid::now_v7());
@@ -71,14 +81,24 @@ async fn run_trial(
         ttl_ms: TRIAL_MS,
         boot_once: false,
     };
+    let trial = OpenTrial {
+        txn: txn.clone(),
+        generation: before.generation,
+        before: before.running.clone(),
+        was_answered: false,
+        time_to_live: Duration::from_millis(TRIAL_MS),
+    };
+    open.note_trial(trial.clone());
     let activated: TrialAnswer<ConfigAck> =
         post(connection, ACTIVATE, "config/activate", &request, found).await;
-    if matches!(activated, TrialAnswer::Refused) {
-        return;
-    }
-    if let TrialAnswer::Read(ack) = &activated
-        && ack.running != candidate
-    {
+    let ack = match activated {
+        TrialAnswer::Read(ack) => ack,
+        TrialAnswer::Refused => return open.close_trial(),
+        // It may begin yet, so that there is nothing to revert now.
+        TrialAnswer::Doubtful => return,
+    };
+    open.note_trial_began();
+    if ack.running != candidate {
         let remedy = "`running` is the version in force after the request: during a trial the candidate, by its version and sha256.";
         found.push(ConformanceFinding::fault("trial_not_running", ACTIVATE, remedy).at("/running"));
     }
@@ -89,16 +109,21 @@ async fn run_trial(
             "While a trial runs, `trial` names its transaction, its candidate and the time that is left.";
         found.push(ConformanceFinding::fault("trial_not_shown", "GET config", remedy).at("/trial"));
     }
-    let end = EndTrialRequest { txn: txn.clone(), generation: before.generation };
-    let _: TrialAnswer<ConfigAck> = post(connection, REVERT, "config/revert", &end, found).await;
+    revert_trial(connection, &trial, found).await;
     let Some(after) = read_config(connection, found).await else { return };
-    if after.running != before.running || after.trial.is_some() {
-        let remedy = format!(
-            "After `revert` the bot runs another config than before. Its trial ends by itself within {} s; if it does not, start it anew.",
-            TRIAL_MS / 1000
-        );
-        found.push(ConformanceFinding::fault("trial_not_reverted", REVERT, &remedy).at("/running"));
+    if after.running == before.running && after.trial.is_none() {
+        open.close_trial();
     }
+}
+
+/// Asks the bot to run again what ran before this trial.
+pub(super) async fn revert_trial(
+    connection: &BotConnection,
+    trial: &OpenTrial,
+    found: &mut Vec<ConformanceFinding>,
+) {
+    let end = EndTrialRequest { txn: trial.txn.clone(), generation: trial.generation };
+    let _: TrialAnswer<ConfigAck> = post(connection, REVERT, "config/revert", &end, found).await;
 }
 
 /// What became of a call of the trial.
@@ -138,6 +163,11 @@ async fn post<B: Serialize + Sync, T: DeserializeOwned>(
     if !status.is_success() {
         let refusal = read_refusal(&answer.answer);
         let is_refused = status.is_client_error() && refusal.is_some();
+        let raised = refusal.as_ref().and_then(|refusal| raised_in_config(call, refusal));
+        if let Some(raised) = raised {
+            found.push(raised);
+            return if is_refused { TrialAnswer::Refused } else { TrialAnswer::Doubtful };
+        }
         let said =
             refusal.map_or_else(String::new, |refusal| format!(", {}: {}", refusal.code, refusal.message));
         let remedy =

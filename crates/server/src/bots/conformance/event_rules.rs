@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Response, header};
 
+use super::answer_form::notes_on_words;
 use super::findings::ConformanceFinding;
 use super::part_remedies::{fault_of, faults_of_answer};
 use super::probe::{POLL_LIMIT, failure_finding};
@@ -107,6 +108,12 @@ impl EventWatch {
         match reading::read_whole::<BotEvent>(CALL, &data, &[]) {
             Ok(read) => {
                 self.findings.extend(read.unreadable.iter().map(fault_of));
+                if let (Ok(came), Ok(taken)) =
+                    (serde_json::from_slice(&data), serde_json::to_value(&read.value))
+                {
+                    let words = notes_on_words(CALL, &came, &taken, reading::allowed_words::<BotEvent>);
+                    self.findings.extend(words);
+                }
                 self.events.push(read.value);
             }
             Err(why) => self.findings.extend(faults_of_answer(CALL, &why)),

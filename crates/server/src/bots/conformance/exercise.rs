@@ -1,15 +1,18 @@
 //! What can be taken back: a pause that is resumed, and a config that is tried and reverted.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::command_rules::{new_command, read_command_status};
 use super::config_trial::try_config;
 use super::findings::ConformanceFinding;
-use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{ask, check_pace, read_refusal};
-use crate::bots::calls::{COMMAND_DEADLINE, READ_DEADLINE};
-use crate::bots::reading;
-use crate::bots::sanitise;
+use super::handler_failures::raised_in_command;
+use super::open_changes::OpenChanges;
+use super::probe::ask;
+use super::sent_command::{REASON, SentCommand, call_of, read_state, send_command};
+use crate::bots::calls::COMMAND_DEADLINE;
 use crate::bots::transport::BotConnection;
 use botops_contract::{
     BotPhase, BotReport, COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult,
@@ -18,14 +21,15 @@ use botops_contract::{
 
 const VERBS: &str = "POST commands/{verb}";
 
-/// Why the bot is paused, as its records will say.
-const REASON: &str = "botops bot check";
-
 /// What an exercise may use.
 #[derive(Debug, Clone, Default)]
 pub struct ExerciseOptions {
     /// A config document to be tried and reverted; without one no trial is made.
     pub config_document: Option<String>,
+    /// How long the end of what was begun is waited for, before it is told as open.
+    pub wait: Duration,
+    /// The file with the bot's token, as the command that mends what was left behind names it.
+    pub token_file: Option<PathBuf>,
 }
 
 /// What an exercise brought.
@@ -36,54 +40,87 @@ pub(super) struct ExerciseOutcome {
     pub exercised: Vec<(String, String)>,
 }
 
-/// Exercises what the bot offers, and leaves it as it was.
+/// Exercises what the bot offers. What it begins is noted in `open`, and stays there until somebody takes it back.
 pub(super) async fn exercise_bot(
     connection: &BotConnection,
     hello: &Hello,
-    options: &ExerciseOptions,
-) -> ExerciseOutcome {
-    let mut outcome = ExerciseOutcome::default();
+    open: &OpenChanges,
+    outcome: &mut ExerciseOutcome,
+) {
     let (pause, resume) = (hello.offers(Verb::Pause.as_str()), hello.offers(Verb::Resume.as_str()));
     if pause && resume {
-        exercise_pause(connection, hello, &mut outcome).await;
+        exercise_pause(connection, hello, open, outcome).await;
     } else if pause {
         let remedy = "It is not paused, since it offers no `resume` to take it back.";
         outcome.findings.push(ConformanceFinding::hint("exercise_left_out", VERBS, remedy));
     }
+}
+
+/// Tries a config, where there is one to be tried. It comes after the pause was taken back.
+pub(super) async fn exercise_config(
+    connection: &BotConnection,
+    hello: &Hello,
+    options: &ExerciseOptions,
+    open: &OpenChanges,
+    outcome: &mut ExerciseOutcome,
+) {
     if hello.offers("config")
         && let Some(document) = &options.config_document
     {
-        let (findings, note) = try_config(connection, document).await;
-        outcome.findings.extend(findings);
+        let note = try_config(connection, document, open, &mut outcome.findings).await;
         outcome.exercised.push(("POST config/{verb}".to_owned(), note));
     }
-    outcome
 }
 
-async fn exercise_pause(connection: &BotConnection, hello: &Hello, outcome: &mut ExerciseOutcome) {
+async fn exercise_pause(
+    connection: &BotConnection,
+    hello: &Hello,
+    open: &OpenChanges,
+    outcome: &mut ExerciseOutcome,
+) {
     let Some(before) = read_state(connection).await else { return };
     if matches!(before.phase, BotPhase::Paused | BotPhase::Stopped | BotPhase::Stopping) {
         let remedy = format!("It is {} now, so it is left as it is: resume it first.", before.phase);
         outcome.findings.push(ConformanceFinding::hint("exercise_left_out", VERBS, &remedy));
         return;
     }
-    let found = &mut outcome.findings;
-    check_dry_run(connection, &before, found).await;
-    let request = new_command(REASON, false);
-    let paused = send_command(connection, Verb::Pause, &request, found).await;
-    // Only a refusal says that nothing was done: in every other case it is resumed.
-    if !matches!(&paused, SentCommand::Refused) {
-        if let SentCommand::Answered(first) = &paused {
-            check_paused(connection, hello, &request, first, found).await;
-        }
-        resume_again(connection, found).await;
+    if before.trading_enabled == Some(false) {
+        let remedy = "It lets no new position in now (`trading_enabled: false`), so it is left as it is: a `resume` would let them in.";
+        outcome.findings.push(ConformanceFinding::hint("exercise_left_out", VERBS, remedy));
+        return;
     }
     outcome.exercised.push((VERBS.to_owned(), "pause and resume were exercised".to_owned()));
+    let found = &mut outcome.findings;
+    check_dry_run(connection, &before, open, found).await;
+    let request = new_command(REASON, false);
+    open.note_pause(&request.command_id, &before);
+    match send_command(connection, Verb::Pause, &request, found).await {
+        SentCommand::Answered(first) => {
+            let is_over =
+                first.outcome == CommandOutcome::Done || raised_in_command("", Verb::Pause, &first).is_some();
+            if is_over {
+                open.note_answer_to_pause();
+            }
+            check_paused(connection, hello, &request, &first, found).await;
+        }
+        // Only a refusal says that nothing was done: in every other case it is taken back.
+        SentCommand::Refused => open.close_pause(),
+        SentCommand::Failed => open.note_answer_to_pause(),
+        SentCommand::Doubtful => {}
+    }
 }
 
 /// A dry run says what would happen, and nothing does.
-async fn check_dry_run(connection: &BotConnection, before: &BotReport, found: &mut Vec<ConformanceFinding>) {
-    let sent = send_command(connection, Verb::Pause, &new_command(REASON, true), found).await;
+async fn check_dry_run(
+    connection: &BotConnection,
+    before: &BotReport,
+    open: &OpenChanges,
+    found: &mut Vec<ConformanceFinding>,
+) {
+    let request = new_command(REASON, true);
+    // A bot that ignores that it is one is paused by it.
+    open.note_pause(&request.command_id, before);
+    let sent = send_command(connection, Verb::Pause, &request, found).await;
     let SentCommand::Answered(result) = sent else { return };
     let after = read_state(connection).await;
     let was_done =
@@ -192,132 +229,4 @@ async fn check_expiry(connection: &BotConnection, found: &mut Vec<ConformanceFin
             ConformanceFinding::fault("expiry_ignored", &call, remedy).got(code.unwrap_or("no reason_code")),
         );
     }
-}
-
-/// Takes the pause back; a second try with an id of its own, then a person has to.
-async fn resume_again(connection: &BotConnection, found: &mut Vec<ConformanceFinding>) {
-    for _ in 0..2 {
-        let sent = send_command(connection, Verb::Resume, &new_command(REASON, false), found).await;
-        let is_done =
-            matches!(&sent, SentCommand::Answered(result) if result.outcome == CommandOutcome::Done);
-        let state = read_state(connection).await;
-        if state.is_some_and(|state| state.phase != BotPhase::Paused) {
-            return;
-        }
-        if is_done {
-            let remedy = "`resume` was answered with `done`, and the next state still shows phase `paused`: answer when it holds.";
-            found.push(ConformanceFinding::fault("resume_without_effect", &call_of(Verb::Resume), remedy));
-        }
-    }
-    let remedy =
-        "The check paused the bot and could not resume it: it is paused now. Resume it by its own means.";
-    found.push(ConformanceFinding::fault("left_paused", &call_of(Verb::Resume), remedy));
-}
-
-/// What became of a command that was sent.
-enum SentCommand {
-    Answered(CommandResult),
-    /// The bot said no, in a form that says that nothing was done.
-    Refused,
-    /// Whether it was done is not known.
-    Doubtful,
-}
-
-async fn send_command(
-    connection: &BotConnection,
-    verb: Verb,
-    request: &CommandRequest,
-    found: &mut Vec<ConformanceFinding>,
-) -> SentCommand {
-    let call = call_of(verb);
-    let sent = connection.post(&format!("commands/{verb}")).json(request);
-    let answer = match ask(&call, sent, COMMAND_DEADLINE).await {
-        Ok(answer) => answer,
-        Err(finding) => {
-            found.push(finding);
-            return SentCommand::Doubtful;
-        }
-    };
-    found.extend(check_pace(&call, &answer, false));
-    let status = answer.answer.status;
-    if !status.is_success() {
-        let refusal = read_refusal(&answer.answer);
-        let is_refusal = status.is_client_error() && refusal.is_some();
-        let said =
-            refusal.map_or_else(String::new, |refusal| format!(", {}: {}", refusal.code, refusal.message));
-        let (rule, remedy) = match status.is_server_error() {
-            true => (
-                "raises",
-                "An exception in the verb leaves open what was done: catch it, and answer 4xx with {code, message} when nothing was.",
-            ),
-            false if is_refusal => ("verb_refused", "`hello` lists this verb, and the bot refuses it."),
-            false => (
-                "refusal_form",
-                "A refusal is a 4xx with {\"code\": …, \"message\": …}: without them nobody knows that nothing was done.",
-            ),
-        };
-        let got = format!("status {}{said}", status.as_u16());
-        found.push(ConformanceFinding::fault(rule, &call, remedy).got(&got));
-        return if is_refusal { SentCommand::Refused } else { SentCommand::Doubtful };
-    }
-    match reading::read_whole::<CommandResult>(&call, &answer.answer.body, &[]) {
-        Ok(read) => {
-            found.extend(read.unreadable.iter().map(fault_of));
-            let mut result = read.value;
-            check_result(&call, request, &result, found);
-            sanitise::command_result(&mut result);
-            SentCommand::Answered(result)
-        }
-        Err(why) => {
-            found.extend(faults_of_answer(&call, &why));
-            SentCommand::Doubtful
-        }
-    }
-}
-
-fn check_result(
-    call: &str,
-    request: &CommandRequest,
-    result: &CommandResult,
-    found: &mut Vec<ConformanceFinding>,
-) {
-    if result.command_id != request.command_id {
-        let remedy = "Answer with the `command_id` of the request: botops takes an answer for another command for none.";
-        found.push(
-            ConformanceFinding::fault("other_command_id", call, remedy)
-                .at("/command_id")
-                .got(&result.command_id),
-        );
-    }
-    match result.outcome {
-        CommandOutcome::Predicted if !request.dry_run => {
-            let remedy = "`predicted` answers a dry run alone: this command was meant.";
-            found.push(ConformanceFinding::fault("predicted_only", call, remedy).at("/outcome"));
-        }
-        CommandOutcome::Unconfirmed => {
-            let remedy = "`unconfirmed` leaves the effect unknown: a person has to look. Answer `done` once the loop has taken it.";
-            found.push(ConformanceFinding::warning("unconfirmed", call, remedy).at("/outcome"));
-        }
-        CommandOutcome::Refused => {
-            let reason = result.reason_code.as_deref().unwrap_or("no reason_code");
-            let remedy = "`hello` lists this verb, and the bot refuses it.";
-            found.push(ConformanceFinding::warning("verb_refused", call, remedy).at("/outcome").got(reason));
-        }
-        CommandOutcome::Done | CommandOutcome::Predicted => {}
-    }
-    if result.exposure.is_none() && !request.dry_run {
-        let remedy = "Without `exposure` botops says that it is not known what the command did to orders and positions.";
-        found.push(ConformanceFinding::hint("no_exposure", call, remedy).at("/exposure"));
-    }
-}
-
-fn call_of(verb: Verb) -> String {
-    format!("POST commands/{verb}")
-}
-
-/// The state of now; what is wrong in it was named before.
-async fn read_state(connection: &BotConnection) -> Option<BotReport> {
-    let answer = ask("GET state", connection.poll("state"), READ_DEADLINE).await.ok()?;
-    let read = reading::read_parts::<BotReport>("GET state", &answer.answer.body, &[]);
-    Some(read.ok()?.value)
 }

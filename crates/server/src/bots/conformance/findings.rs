@@ -11,7 +11,13 @@ use botops_core::text::clean;
 /// Characters of a place, of what came and of a sentence that may hold words of the bot.
 const PLACE_SHOWN: usize = 200;
 const GOT_SHOWN: usize = 120;
-const SENTENCE_SHOWN: usize = 400;
+const SENTENCE_SHOWN: usize = 800;
+/// A command names a path twice at most.
+const COMMAND_SHOWN: usize = 10_000;
+
+/// Rules about words: each word at a place is told by itself, up to this many.
+const WORD_RULES: [&str; 2] = ["own_word", "word_in_no_list"];
+const MOST_WORDS: usize = 20;
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,6 +62,9 @@ pub struct ConformanceFinding {
     pub expected: String,
     /// What it means and what to do, for the author of the bot.
     pub remedy: String,
+    /// A command for a shell that mends it at once; empty where none does.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub command: String,
     /// The place in the manual.
     pub manual: &'static str,
     /// In how many further places of the same kind it was found.
@@ -73,6 +82,7 @@ impl ConformanceFinding {
             got: String::new(),
             expected: String::new(),
             remedy: clean(remedy, SENTENCE_SHOWN),
+            command: String::new(),
             manual: manual_place(call, rule),
             more: 0,
         }
@@ -105,15 +115,25 @@ impl ConformanceFinding {
         self
     }
 
+    pub(super) fn by_command(mut self, command: &str) -> Self {
+        self.command = clean(command, COMMAND_SHOWN);
+        self
+    }
+
     /// The same for every item of a list: what differs only in the item is one finding.
-    fn kind(&self) -> (&'static str, String) {
-        (self.rule, UnreadablePart::new(&self.call, &self.pointer, "", "").kind())
+    fn kind(&self) -> (&'static str, String, &str) {
+        (self.rule, UnreadablePart::new(&self.call, &self.pointer, "", "").kind(), self.own_word())
+    }
+
+    /// The word that a finding is about, where another one at the same place is another finding.
+    fn own_word(&self) -> &str {
+        if WORD_RULES.contains(&self.rule) { &self.got } else { "" }
     }
 
     /// What is the same as long as the fault is the same, whatever the value of the moment is.
     pub fn identity(&self) -> String {
-        let (rule, place) = self.kind();
-        format!("{} {rule} {place}", self.weight.as_str())
+        let (rule, place, word) = self.kind();
+        format!("{} {rule} {place} {word}", self.weight.as_str())
     }
 }
 
@@ -121,19 +141,26 @@ impl ConformanceFinding {
 #[derive(Debug, Clone, Default)]
 pub(super) struct FindingList {
     findings: Vec<ConformanceFinding>,
-    /// Rule, call and pointer of every place that was found, counted ones included.
-    places: BTreeSet<(&'static str, String, String)>,
+    /// Rule, call, pointer and word of every place that was found, counted ones included.
+    places: BTreeSet<(&'static str, String, String, String)>,
 }
 
 impl FindingList {
     pub(super) fn add(&mut self, finding: ConformanceFinding) {
-        let place = (finding.rule, finding.call.clone(), finding.pointer.clone());
+        let word = finding.own_word().to_owned();
+        let place = (finding.rule, finding.call.clone(), finding.pointer.clone(), word);
         if !self.places.insert(place) {
             // A later answer to the same call shows the same fault again.
             return;
         }
-        let kind = finding.kind();
-        match self.findings.iter_mut().find(|known| known.kind() == kind) {
+        let (rule, place, word) = finding.kind();
+        let is_alike = |known: &ConformanceFinding| known.rule == rule && known.kind().1 == place;
+        let alike = self.findings.iter().filter(|known| is_alike(known)).count();
+        let same = self
+            .findings
+            .iter()
+            .rposition(|known| is_alike(known) && (known.own_word() == word || alike >= MOST_WORDS));
+        match same.and_then(|at| self.findings.get_mut(at)) {
             Some(known) => known.more += 1,
             None => self.findings.push(finding),
         }

@@ -45,6 +45,12 @@ pub(super) fn is_capability(name: &str) -> bool {
     CAPABILITIES.iter().any(|(known, _)| *known == name)
 }
 
+/// Every capability, as one text.
+pub(super) fn list_capabilities() -> String {
+    let names: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
+    format!("one of `{}`", names.join("`, `"))
+}
+
 /// The capability that is most likely meant by a name that none has.
 pub(super) fn closest_capability(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace(['_', ' '], "-");

@@ -1,7 +1,7 @@
 //! What `GET hello` says of the bot.
 
 use super::findings::ConformanceFinding;
-use super::gains::{closest_capability, is_capability};
+use super::gains::{closest_capability, is_capability, list_capabilities};
 use crate::bots::transport::PeerProcess;
 use botops_contract::{BotId, Hello, VERSION};
 
@@ -15,9 +15,11 @@ pub(super) fn check_hello(
 ) -> Vec<ConformanceFinding> {
     let mut found = Vec::new();
     if let Some(wanted) = wanted.filter(|wanted| **wanted != hello.bot_id) {
-        let remedy =
-            "botops does not use a socket on which another bot answers: give both the same id (BOT_ID).";
-        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, remedy).at("/bot_id");
+        let process = peer.map_or_else(String::new, |peer| format!(" (process {})", peer.pid));
+        let remedy = format!(
+            "botops does not use an address on which another bot answers. Two bots were started on one address? Then end the one that answers{process}, or give each an address of its own; the other's own log says that the address is taken. If it is the right bot, give both the same id (BOT_ID)."
+        );
+        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, &remedy).at("/bot_id");
         found.push(fault.got(hello.bot_id.as_str()).expected(wanted.as_str()));
     }
     match hello.contract {
@@ -48,7 +50,7 @@ pub(super) fn check_hello(
                 ConformanceFinding::hint("capability_unknown", CALL, remedy)
             }
         };
-        found.push(finding.at(&place).got(&capability.name));
+        found.push(finding.at(&place).got(&capability.name).expected(&list_capabilities()));
     }
     found.extend(check_process(hello, peer));
     found

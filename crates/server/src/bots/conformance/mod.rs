@@ -4,6 +4,7 @@
 //! is what botops could not read. Without [`ConformanceCheck::exercise`] nothing is changed at the bot.
 
 mod answer_form;
+mod by_hand;
 mod check_run;
 mod command_rules;
 mod config_rules;
@@ -12,12 +13,17 @@ mod event_rules;
 mod exercise;
 mod findings;
 mod gains;
+mod handler_failures;
 mod hello_rules;
 mod manual_place;
+mod open_changes;
 mod part_remedies;
 mod probe;
+mod read_answers;
 mod report;
+mod restore;
 mod sdk_problems;
+mod sent_command;
 mod socket_rights;
 mod state_rules;
 mod trade_rules;

@@ -45,6 +45,8 @@ pub struct CheckedBot {
     pub contract: Option<u32>,
     /// The adapter that answers for it, if one does.
     pub adapter: Option<String>,
+    /// The process that answers at the address; `null` where the system does not tell it.
+    pub process: Option<u32>,
 }
 
 /// What a conformance run saw.

@@ -4,8 +4,10 @@
 
 use serde_json::Value;
 
-use super::findings::ConformanceFinding;
+use super::findings::{ConformanceFinding, FindingWeight};
+use super::handler_failures::raised_in;
 use botops_contract::{BotReport, SemanticError};
+use botops_core::redact;
 
 const CALL: &str = "GET state";
 
@@ -45,7 +47,10 @@ fn finding_of(index: usize, error: &SemanticError) -> ConformanceFinding {
         (impact, "") => format!("The SDK tells that of the bot; {impact}."),
         (impact, remedy) => format!("The SDK tells that of the bot; {impact}. {remedy}"),
     };
-    ConformanceFinding::warning(rule, CALL, &remedy)
+    // What a handler raised is a fault of the bot, whichever verb it was; the other problems lose a value.
+    let is_raised = rule == "sdk_handler_failed" && raised_in(&error.message).is_some();
+    let weight = if is_raised { FindingWeight::Fault } else { FindingWeight::Warning };
+    ConformanceFinding::new(weight, rule, CALL, &remedy)
         .at(&pointer)
-        .got(&format!("{}: {}", error.error_code, error.message))
+        .got(&redact::line(&format!("{}: {}", error.error_code, error.message)))
 }

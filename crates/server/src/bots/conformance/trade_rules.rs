@@ -1,11 +1,15 @@
 //! The journal of closed trades: pages, order, cursor.
 
+use serde_json::json;
+
+use super::answer_form::notes_on_words;
 use super::findings::ConformanceFinding;
 use super::part_remedies::{fault_of, faults_of_answer};
 use super::probe::{ProbeAnswer, ask, check_pace, status_finding};
 use crate::bots::calls::READ_DEADLINE;
-use crate::bots::reading::{TradeJournalPage, read_trade_page};
+use crate::bots::reading::{self, TradeJournalPage, read_trade_page};
 use crate::bots::transport::BotConnection;
+use botops_contract::TradePage;
 
 const CALL: &str = "GET trades";
 
@@ -58,6 +62,10 @@ async fn read_page(
     match read_trade_page(&answer.answer.body, 0) {
         Ok((page, unreadable)) => {
             found.extend(unreadable.iter().map(fault_of));
+            if let Ok(came) = serde_json::from_slice(&answer.answer.body) {
+                let taken = json!({ "trades": page.trades });
+                found.extend(notes_on_words(CALL, &came, &taken, reading::allowed_words::<TradePage>));
+            }
             Some((answer, page))
         }
         Err(why) => {

@@ -4,6 +4,7 @@
 //! cannot be read is left out and named, a word that is not known is replaced by the word for that and kept beside it,
 //! and the rest counts.
 
+mod allowed_words;
 mod harmless_json;
 mod json_text;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tolerant;
 mod trade_page;
 mod unreadable;
 
+pub(super) use allowed_words::allowed_words;
 pub(super) use harmless_json::harmless_json;
 pub(super) use tolerant::{MOST_NAMED, TolerantAnswer, UnreadableAnswer, read_parts, read_whole};
 pub use trade_page::TradeJournalPage;

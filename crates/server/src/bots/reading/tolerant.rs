@@ -366,6 +366,11 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<(), Fault> {
     Err(Fault { path, expected, member: missing.or(twice) })
 }
 
+/// Where a text is refused first as a `T`, and what would be right there; `None` when it is not.
+pub(super) fn refusal_of<T: DeserializeOwned>(text: &str) -> Option<(Vec<PathStep>, String)> {
+    read::<T>(text).err().map(|fault| (fault.path, fault.expected))
+}
+
 /// What would be right, in the words of whoever refused it.
 fn expectation(said: &str) -> String {
     // What came may be quoted before it, so the last one counts.
