@@ -2,6 +2,7 @@
 
 use super::findings::ConformanceFinding;
 use super::gains::{closest_capability, is_capability};
+use crate::bots::absence::ANOTHER_BOT_REMEDY;
 use crate::bots::transport::PeerProcess;
 use botops_contract::{BotId, Hello, VERSION};
 
@@ -15,9 +16,7 @@ pub(super) fn check_hello(
 ) -> Vec<ConformanceFinding> {
     let mut found = Vec::new();
     if let Some(wanted) = wanted.filter(|wanted| **wanted != hello.bot_id) {
-        let remedy =
-            "botops does not use a socket on which another bot answers: give both the same id (BOT_ID).";
-        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, remedy).at("/bot_id");
+        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, ANOTHER_BOT_REMEDY).at("/bot_id");
         found.push(fault.got(hello.bot_id.as_str()).expected(wanted.as_str()));
     }
     match hello.contract {
