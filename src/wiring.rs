@@ -11,7 +11,7 @@ use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::Metrics;
-use botops_server::configs::SyncState;
+use botops_server::configs::{CommittedConfigView, SyncState};
 use botops_server::events::NewEvent;
 use botops_server::health::{
     Criticality, HandlerEnd, HealthLevel, RecoveryCandidate, RecoveryRun, SourceFact, WorkflowFact,
@@ -55,6 +55,7 @@ pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks
     spawn_session_watch(handles, tasks);
     spawn_health_publishing(handles, tasks);
     spawn_store_publishing(handles, tasks);
+    spawn_trade_publishing(handles, tasks);
     register_recovery_runner(handles);
     register_health_sources(handles);
     register_metrics(handles, metrics);
@@ -96,11 +97,13 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
         let mut published = None;
         loop {
             let now = health.overall();
-            let current = (now.as_str().to_owned(), now.hindered_recoveries.clone());
+            let current = (now.as_str().to_owned(), now.hindered_recoveries.clone(), now.describe_causes());
             if published.as_ref() != Some(&current) {
                 overview.update_extras(|extras| {
                     extras.system_health = Some(current.0.clone());
-                    let before = published.as_ref().map(|(_, before)| before.as_slice()).unwrap_or_default();
+                    extras.system_health_reason = current.2.clone();
+                    let before =
+                        published.as_ref().map(|(_, before, _)| before.as_slice()).unwrap_or_default();
                     extras.warnings.retain(|warning| !before.contains(warning));
                     extras.warnings.extend(current.1.iter().cloned());
                 });
@@ -132,12 +135,29 @@ fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
             }
             published = now.is_some();
             overview.update_extras(|extras| {
+                extras.is_not_recording = now.is_some();
                 extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
                 extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
             });
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = trouble.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// Passes to the overview when the newest trade of the record closed.
+fn spawn_trade_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, mut newest) = (handles.overview.clone(), handles.performance.watch_newest_close());
+    let stopping = tasks.stopping();
+    tasks.spawn("trades-in-overview", OnFailure::Log, async move {
+        loop {
+            let now = *newest.borrow_and_update();
+            overview.update_extras(|extras| extras.last_closed_trade = now);
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = newest.changed() => if changed.is_err() { return },
             }
         }
     });
@@ -252,7 +272,11 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
             }
             let status = now.sync.as_str().to_owned();
             let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
-            handles.overview.update_extras(|extras| extras.config_sync = sync);
+            let committed =
+                now.committed.as_ref().filter(|_| has_config).map(CommittedConfigView::version_ref);
+            handles.overview.update_extras(|extras| {
+                (extras.config_sync, extras.committed_config) = (sync, committed);
+            });
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },

@@ -112,6 +112,48 @@ async fn a_pause_that_a_restart_of_the_bot_took_away_is_told_with_who_gave_it() 
     running.stop().await;
 }
 
+/// The failures of this code in the summary.
+async fn in_summary(running: &Running, code: &str) -> Vec<Value> {
+    let summary = running.get("/api/v1/summary").await.1;
+    let items = summary["recent_errors"].as_array().cloned().unwrap_or_default();
+    items.into_iter().filter(|item| item["error_code"] == code).collect()
+}
+
+async fn markdown(running: &Running) -> String {
+    let request = running.request(Method::GET, "/api/v1/summary").header("accept", "text/markdown");
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_pause_stands_among_what_botops_found_and_leaves_the_summary_when_it_is_mended() {
+    let folder = folder();
+    let mut bot = a_bot(folder.path());
+    let running = beside(folder.path(), &bot).await;
+    raise_pause_lost(&running, &mut bot).await;
+    let failure = in_summary(&running, "BOT_023").await.remove(0);
+    assert_eq!(failure["source"], "botops", "{failure:#}");
+    let page = markdown(&running).await;
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+    assert!(place("## Recent errors (found by botops)") < place("BOT_023"), "{page}");
+    assert!(!page.contains("(the bot's words)"), "none of them is: {page}");
+
+    pause(&running).await;
+    until("it is gone from the summary", SOON, || async { in_summary(&running, "BOT_023").await.is_empty() })
+        .await;
+    assert!(!markdown(&running).await.contains("BOT_023"));
+    let summary = running.get("/api/v1/summary").await.1;
+    let left_out = summary["omitted"].as_array().unwrap().iter().any(|one| one["what"] == "errors");
+    assert!(!left_out, "what is over is not left out: {summary:#}");
+    assert_eq!(failures(&running, "BOT_023").await.len(), 1, "the record keeps it");
+
+    // Lost once more, and this time it should trade.
+    start_again(&mut bot, false);
+    until("it is told again", SOON, || async { in_summary(&running, "BOT_023").await.len() == 1 }).await;
+    assert_eq!(give(&running, "resume").await.0, 200);
+    until("it is gone again", SOON, || async { in_summary(&running, "BOT_023").await.is_empty() }).await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_is_known_over_a_restart_of_botops_and_who_resumes_ends_the_warning() {
     let folder = folder();

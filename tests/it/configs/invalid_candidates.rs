@@ -1,5 +1,6 @@
 //! What is wrong with a document is all that is said of it: nothing is told of a change that cannot be.
 
+use botops_contract::ConfigViolation;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -108,5 +109,51 @@ async fn a_workflow_plans_no_risk_of_what_cannot_be() {
     for word in ["lowers risk", "raises risk", "decreases", "increases"] {
         assert!(!text.contains(word), "{word}: {step:#}");
     }
+    world.botops.stop().await;
+}
+
+/// What the bot's check says is its reason; what to change and what is expected is never left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bots_own_check_says_is_its_reason_and_every_finding_says_what_to_change() {
+    let world = World::start().await;
+    let violation = |path: &str, message: &str, fix: Option<&str>| ConfigViolation {
+        path: path.to_owned(),
+        code: "own_rule".to_owned(),
+        message: message.to_owned(),
+        fix: fix.map(str::to_owned),
+    };
+    world.bot.script().config.violations = vec![
+        violation("/risk_management/max_position_size", "the account holds less than that", None),
+        violation("/risk_management/max_position_pct", "it is too much for this account", Some("use 0.02")),
+        violation("/no/such/field", "it does not fit the rest", None),
+        violation("", "", None),
+    ];
+    let body = json!({"merge_patch": {"risk_management": {"max_position_size": 4_000}}});
+    let (status, verdict) = world.botops.send(Method::POST, "/api/v1/config/validate", &body).await;
+    assert_eq!((status, &verdict["valid"]), (200, &json!(false)), "{verdict:#}");
+    let errors = verdict["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 4, "{verdict:#}");
+    for error in errors {
+        for member in ["expected", "fix"] {
+            assert!(!error[member].as_str().unwrap().is_empty(), "{member}: {error:#}");
+        }
+        assert_eq!(error["level"], "bot", "{error:#}");
+    }
+    assert_eq!(errors[0]["reason"], "the account holds less than that", "{verdict:#}");
+    assert_eq!(errors[0]["got"], 4_000, "{verdict:#}");
+    let expected = errors[0]["expected"].as_str().unwrap();
+    assert!(!expected.contains("account holds") && expected.contains("number"), "by the schema: {expected}");
+    assert_eq!(
+        (&errors[1]["reason"], &errors[1]["fix"]),
+        (&json!("it is too much for this account"), &json!("use 0.02"))
+    );
+    assert!(errors[3]["reason"].as_str().unwrap().contains("no reason"), "{verdict:#}");
+
+    // The refusal of the change itself says both, too.
+    let etag = world.etag().await;
+    let body = auto(json!({"risk_management": {"max_position_size": 4_000}}), 5.0);
+    let (_, problem) = answer(world.apply(&body, &etag)).await;
+    let first = problem["errors"][0]["expected"].as_str().unwrap_or_else(|| panic!("{problem:#}"));
+    assert!(first.contains("the account holds less than that"), "{problem:#}");
     world.botops.stop().await;
 }

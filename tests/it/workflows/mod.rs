@@ -5,6 +5,7 @@ mod kills;
 mod many_runs;
 mod missing_verbs;
 pub(crate) mod pair;
+mod pause_forecast;
 pub(crate) mod requests;
 pub(crate) mod restart_drivers;
 mod shipped_workflows;

@@ -141,7 +141,7 @@ fn lasting(mut summary: Value) -> Value {
     }
     strip(&mut summary);
     // Statuses of checks come when they come.
-    for name in ["system_health", "config_sync"] {
+    for name in ["system_health", "system_health_reason", "config_sync"] {
         summary.as_object_mut().unwrap().remove(name);
     }
     summary

@@ -468,7 +468,8 @@ catalogue! {
         "the bot cannot do this",
         "the bot does not list this among its capabilities",
         "nothing was done",
-        "Use what `whoami` lists under the bot's capabilities.",
+        "`cause` names what is missing. Use what `whoami` lists under the bot's capabilities; the bot's author adds the \
+         missing one (docs/your-own-bot.md).",
         next: [WHOAMI];
     BotAnswerInvalid = "BOT_005", 502, NetworkError, High, Refetch, effect: Unknown,
         "the bot's answer makes no sense",

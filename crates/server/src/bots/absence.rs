@@ -7,12 +7,18 @@ use chrono::{DateTime, Utc};
 use super::presence::{Presence, ProcessState};
 use botops_contract::Hello;
 
+/// What to do where another bot answers than the one that is meant; the check of a bot says the same.
+pub(super) const ANOTHER_BOT_REMEDY: &str = "botops does not use an address at which another bot answers: give both the \
+                                             same id (BOT_ID), or correct the address.";
+
 /// What is known of a bot that does not answer.
 #[derive(Debug, Clone)]
 pub(super) struct AbsenceFacts<'a> {
     pub presence: Presence,
     /// What it said of itself last; `None`: it never answered.
     pub hello: Option<&'a Hello>,
+    /// Another bot answers at its address.
+    pub another_answers: bool,
     /// An adapter answers in its place, and says that the bot does not.
     pub adapter_answers: bool,
     /// The state of the bot's process, as far as it is known here which one that is.
@@ -44,6 +50,7 @@ impl AbsenceFacts<'_> {
             return None;
         }
         let remedy = match self.presence {
+            _ if self.another_answers => ANOTHER_BOT_REMEDY.to_owned(),
             Presence::Hung => self.advise_on_hang(),
             _ => self.advise_on_start(),
         };
@@ -163,6 +170,7 @@ mod tests {
         AbsenceFacts {
             presence: Presence::Unreachable,
             hello,
+            another_answers: false,
             adapter_answers: true,
             process: ProcessState::Gone,
             pid: Some(7),
@@ -213,6 +221,8 @@ mod tests {
             &["The bot hangs", "do not start another one", "`kill -CONT 7`", "by hand"],
             "as long as its process is stopped",
         );
+        let other = AbsenceFacts { another_answers: true, ..gone(Some(&own)) }.advise().unwrap();
+        assert_eq!(other.remedy, ANOTHER_BOT_REMEDY);
         assert_eq!(AbsenceFacts { positions: Some(0), ..gone(None) }.advise().unwrap().unmanaged, None);
         assert_eq!(AbsenceFacts { presence: Presence::Connected, ..gone(Some(&own)) }.advise(), None);
     }

@@ -247,6 +247,10 @@ impl BotControl {
                 "the bot has no capability `{DURABLE_PAUSE}` and would pass over `args.{given}`; without it, the command \
                  can be given"
             ))
+            .remedy(format!(
+                "Give the command without `args.{given}`. The bot's author lets it keep what it is told over a restart, \
+                 and lists the capability `{DURABLE_PAUSE}` (docs/your-own-bot.md)."
+            ))
             .context("capability", DURABLE_PAUSE))
     }
 

@@ -13,6 +13,7 @@ use super::call_error::CallError;
 use super::calls::BotCalls;
 use super::commands::{self, CommandAsker, CommandFollower, OpenCommands, PendingCommand};
 use super::link::{self, BotLink, BotLinkStats};
+use super::missing_capability::remedy_without_verb;
 use super::options::BotsOptions;
 use super::reading::TradeJournalPage;
 use super::sanitise;
@@ -23,7 +24,7 @@ use botops_contract::{
     ActivateConfigRequest, BotId, CONFIG_SCHEMA, CheckConfigRequest, CheckVerdict, CommandOutcome,
     CommandRequest, CommandResult, ConfigAck, ConfigState, EndTrialRequest, RunningDocument, Verb,
 };
-use botops_core::error::Error;
+use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
 
 /// How long the bot may wait before it begins a command: what it begins then, it still answers in time.
@@ -133,7 +134,14 @@ impl Bots {
         let path = format!("commands/{verb}");
         let answered = self.calls.post(verb.as_str(), &path, &request).await;
         let with_command = |error: Error| {
-            error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
+            let error =
+                error.context("verb", verb.as_str()).context("command_id", request.command_id.clone());
+            let lacks_verb = error.code() == Code::BotNotCapable;
+            if lacks_verb {
+                error.remedy(remedy_without_verb(verb, snapshot.hello.as_deref()))
+            } else {
+                error
+            }
         };
         match commands::assess_answer(verb, &request, &snapshot, answered) {
             Ok(answer) => {

@@ -211,7 +211,15 @@ mod tests {
 
     fn done(verb: Verb, run_id: Option<&'static str>, second: u32) -> DoneCommand<'static> {
         let actor = if run_id.is_some() { "agent" } else { "ops" };
-        DoneCommand { verb, actor, run_id, reason: "a test of the record", given_at: at(second), until: None }
+        DoneCommand {
+            verb,
+            actor,
+            run_id,
+            reason: "a test of the record",
+            given_at: at(second),
+            until: None,
+            is_durable: false,
+        }
     }
 
     fn in_life(epoch: &str) -> Option<BotStart> {

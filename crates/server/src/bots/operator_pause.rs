@@ -50,6 +50,8 @@ pub(super) struct DoneCommand<'a> {
     pub given_at: DateTime<Utc>,
     /// When a pause ends by itself; `None` where it does not.
     pub until: Option<DateTime<Utc>>,
+    /// Whether it was given to hold over a restart of the bot.
+    pub is_durable: bool,
 }
 
 /// A command after which the bot opens no positions (`pause`, `flatten` or `halt`), and that nobody took back.
@@ -68,6 +70,9 @@ pub struct OperatorPause {
     /// When it ends by itself; `None` where somebody has to resume.
     #[serde(default)]
     pub until: Option<DateTime<Utc>>,
+    /// Whether it was given as one that holds over a restart of the bot.
+    #[serde(default)]
+    pub is_durable: bool,
     /// When it was noticed that the bot does not keep it any more; `None` while it does.
     pub lost_at: Option<DateTime<Utc>>,
     /// The start of the bot that keeps it.
@@ -104,6 +109,7 @@ impl OperatorPause {
             reason: done.reason.to_owned(),
             given_at: done.given_at,
             until: done.until,
+            is_durable: done.is_durable,
             lost_at: None,
             kept_by,
             was_seen: false,
@@ -115,7 +121,8 @@ impl OperatorPause {
     pub(super) fn given_again(self, again: Self) -> Self {
         // The later end counts, and none is the latest.
         let until = self.until.zip(again.until).map(|(one, two)| one.max(two));
-        Self { kept_by: again.kept_by, until, was_seen: false, was_away: false, ..self }
+        let is_durable = self.is_durable || again.is_durable;
+        Self { kept_by: again.kept_by, until, is_durable, was_seen: false, was_away: false, ..self }
     }
 
     /// Takes in what the bot says of itself; `None` while it does not answer.
@@ -198,6 +205,7 @@ mod tests {
             reason: "lunch, back at two".to_owned(),
             given_at: at(0),
             until: None,
+            is_durable: false,
             lost_at: None,
             kept_by: BotStart::of_epoch(epoch),
             was_seen: false,

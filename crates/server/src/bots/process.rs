@@ -79,6 +79,18 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether this one started `other`, directly or not.
+    pub(super) fn is_above(self, other: Self) -> bool {
+        let mut above = read_stat(other.pid);
+        while let Some(stat) = above.filter(|stat| stat.parent > 1) {
+            if stat.parent == self.pid {
+                return self.lives();
+            }
+            above = read_stat(stat.parent);
+        }
+        false
+    }
+
     fn state(self) -> ProcessState {
         match read_stat(self.pid) {
             Some(stat) if is_over(stat.state) || stat.started != self.started => ProcessState::Gone,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::absence::AbsenceAdvice;
+use super::earlier_processes::OtherProcesses;
 use super::operator_notes::OperatorNotes;
 use super::presence::Presence;
 use super::reading::UnreadablePart;
@@ -52,6 +53,8 @@ pub struct BotSnapshot {
     pub absence: Option<Arc<AbsenceAdvice>>,
     /// Whether it may be started or restarted without anybody asking for it.
     pub unasked_restart: Arc<UnaskedRestart>,
+    /// Earlier processes of the bot that run on beside the one that answers; `None` where none is known of.
+    pub other_processes: Option<Arc<OtherProcesses>>,
     /// What became of operators' commands, as far as a reader has to know it.
     pub operator: Arc<OperatorNotes>,
 }

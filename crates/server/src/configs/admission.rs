@@ -262,8 +262,9 @@ impl ChangeAdmission {
                 Ok(verdict) => {
                     checked.push(ValidationLevel::Bot);
                     bot.ok = Some(verdict.ok);
-                    errors.extend(verdict.violations.into_iter().map(ConfigFinding::of_violation));
-                    warnings.extend(verdict.warnings.into_iter().map(ConfigFinding::of_violation));
+                    let finding = |violation| schema.finding_of_bot(violation, &document.value);
+                    errors.extend(verdict.violations.into_iter().map(finding));
+                    warnings.extend(verdict.warnings.into_iter().map(finding));
                 }
                 Err(error) => bot.reason = Some(Error::from(error).to_string()),
             }
@@ -448,7 +449,8 @@ fn findings_of_fixed_fields(schema: &ConfigSchema, lines: &[DiffLine]) -> Vec<Co
         rule: "fixed".to_owned(),
         got: line.new.clone(),
         expected: format!("{}, as it is", line.old),
-        fix: help(line).unwrap_or_default().to_owned(),
+        fix: help(line).unwrap_or("Leave it as it is: it cannot be changed here.").to_owned(),
+        reason: None,
     };
     lines.iter().filter(is_fixed).map(finding).collect()
 }

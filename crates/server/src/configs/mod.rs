@@ -38,7 +38,7 @@ pub use admission::{ApplyOptions, ChangePlanView};
 pub use api::{routes, with_refusals};
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
 pub use bot_schema::BotSchemaView;
-pub use current::{CurrentConfigView, SyncState};
+pub use current::{CommittedConfigView, CurrentConfigView, SyncState};
 pub use document::{ConfigChange, WrittenValue, read_bot_schema};
 pub use handle::{Configs, ConfigsOptions};
 pub use transaction::{ConfigAction, ConfirmMode, TransactionState, TransactionView};

@@ -42,12 +42,15 @@ pub(crate) struct ReportedError<'a> {
     pub(crate) first_seen_at: Option<DateTime<Utc>>,
     /// When the bot did not list it yet; `None` where that is not known, and for a failure with a time of its own.
     pub(crate) not_before: Option<DateTime<Utc>>,
+    /// Whether botops found it: its words are not the bot's.
+    pub(crate) is_own: bool,
 }
 
 impl<'a> ReportedError<'a> {
     /// A failure of which nothing is known but what it says itself, and when it was told.
     pub(crate) fn told_at(error: &'a SemanticError, at: DateTime<Utc>) -> Self {
-        Self { error, first_seen_at: error.timestamp.is_none().then_some(at), not_before: None }
+        let first_seen_at = error.timestamp.is_none().then_some(at);
+        Self { error, first_seen_at, not_before: None, is_own: false }
     }
 
     /// When it happened, or was first seen.
@@ -70,7 +73,7 @@ impl UndatedErrors {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let not_before = log.read_at;
         log.read_at = read_at.or(not_before);
-        let dated = |error| ReportedError { error, first_seen_at: None, not_before: None };
+        let dated = |error| ReportedError { error, first_seen_at: None, not_before: None, is_own: false };
         if log.first_seen.is_empty() && !listed.iter().any(|error| error.timestamp.is_none()) {
             return listed.iter().map(dated).collect();
         }
@@ -90,7 +93,7 @@ impl UndatedErrors {
                 let FirstSighting { at, not_before } =
                     before.unwrap_or(FirstSighting { at: now, not_before });
                 alike.push(FirstSighting { at, not_before });
-                ReportedError { error, first_seen_at: Some(at), not_before }
+                ReportedError { error, first_seen_at: Some(at), not_before, is_own: false }
             })
             .collect();
         reported.reverse();

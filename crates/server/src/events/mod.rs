@@ -15,6 +15,7 @@ mod waiting;
 
 pub use api::{EventReader, routes};
 pub use journal::Events;
+pub(crate) use model::OWN_SOURCE;
 pub use model::{Event, NewEvent, kind_name};
 pub use page::{JournalPage, JournalPageBackwards};
 

@@ -84,7 +84,7 @@ impl NewEvent {
             at: Utc::now(),
             kind,
             severity,
-            source: "botops".to_owned(),
+            source: OWN_SOURCE.to_owned(),
             message: message.into(),
             error: None,
             data,
@@ -92,6 +92,9 @@ impl NewEvent {
         }
     }
 }
+
+/// The source of what botops itself tells.
+pub(crate) const OWN_SOURCE: &str = "botops";
 
 /// The name of a kind on the wire.
 pub fn kind_name(kind: EventKind) -> String {

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::wording::without_full_stop;
-use crate::bots::{BotSnapshot, LoopAge, Presence};
+use crate::bots::{BotSnapshot, LoopAge, OtherProcesses, Presence};
 use crate::errors::ReportedError;
 use botops_contract::{
     BotPhase, BotReport, Breaker, BreakerState, MarketStatus, Session, SessionPhase, Severity,
@@ -135,6 +135,7 @@ fn data_age_fault(moment: &StateMoment<'_>) -> Option<String> {
 /// Everything that makes a reachable bot degraded, one sentence each, worst first.
 fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
+    faults.extend(moment.snapshot.other_processes.as_deref().map(OtherProcesses::sentence));
     faults.extend(lost_pause_fault(moment.snapshot, report));
     if let Some(fault) = report.circuit_breaker.as_ref().and_then(breaker_fault) {
         faults.push(fault);

@@ -102,6 +102,7 @@ pub(super) fn snapshot() -> BotSnapshot {
         tick_seen: Some(just_seen()),
         absence: None,
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
+        other_processes: None,
         operator: Arc::default(),
         next_poll: std::time::Instant::now(),
         poll_latency: Some(Duration::from_micros(850)),

@@ -50,7 +50,14 @@ fn facts(page: &mut String, view: &SummaryView) {
     row("presence", format!("{}: {}", view.presence, safe(&view.presence_reason)));
     row("circuit breaker", view.circuit_breaker.as_ref().map_or_else(unknown, trouble));
     row("broker session", view.session.as_ref().map_or_else(unknown, trouble));
-    row(&equity_change(view), amount(view.daily_pnl.as_ref()));
+    let unknown_change = || {
+        let why = view.daily_pnl_unknown.as_deref();
+        why.map_or_else(unknown, |why| format!("unknown: {}", safe(why)))
+    };
+    row(&equity_change(view), view.daily_pnl.as_ref().map_or_else(unknown_change, ToString::to_string));
+    if let Some(open) = &view.unrealized_pl {
+        row("profit of open positions", open.to_string());
+    }
     row("positions", count(view.position_count));
     row("open orders", count(view.open_order_count));
     if let Some(account) = &view.account {
@@ -69,7 +76,8 @@ fn facts(page: &mut String, view: &SummaryView) {
         row("config", format!("v{version}{}", sync.unwrap_or_default()));
     }
     if let Some(status) = &view.system_health {
-        row("system health", safe(status));
+        let reason = view.system_health_reason.as_deref().map(|reason| format!(": {}", safe(reason)));
+        row("system health", format!("{}{}", safe(status), reason.unwrap_or_default()));
     }
     if let Some(run) = &view.workflow {
         row(
@@ -127,23 +135,23 @@ fn positions(page: &mut String, view: &SummaryView) {
 }
 
 fn errors(page: &mut String, view: &SummaryView) {
-    let entries = view.recent_errors.iter().map(|error| {
-        let severity = error.severity;
-        let mut entry = format!(
-            "{} ({severity}, {}): {}",
-            safe(&error.error_code),
-            happened_at(error),
-            safe(&error.message)
-        );
-        for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)]
-        {
-            if !text.is_empty() {
-                let _ = write!(entry, " {label}: {}", safe(text));
-            }
+    let (own, of_bot): (Vec<&RecentError>, Vec<&RecentError>) =
+        view.recent_errors.iter().partition(|error| error.source.is_some());
+    list(page, "Recent errors (found by botops)", own.into_iter().map(error_entry));
+    list(page, "Recent errors (the bot's words)", of_bot.into_iter().map(error_entry));
+}
+
+/// A failure on one line.
+fn error_entry(error: &RecentError) -> String {
+    let severity = error.severity;
+    let (code, message) = (safe(&error.error_code), safe(&error.message));
+    let mut entry = format!("{code} ({severity}, {}): {message}", happened_at(error));
+    for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)] {
+        if !text.is_empty() {
+            let _ = write!(entry, " {label}: {}", safe(text));
         }
-        entry
-    });
-    list(page, "Recent errors (the bot's words)", entries);
+    }
+    entry
 }
 
 /// When a failure happened, or that its time is not known.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
-use super::state_view::StateView;
+use super::state_view::{StateView, total_open_profit};
 use super::tokens;
 use crate::bots::{BotLinkStats, BotSnapshot, Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, TradingMode};
@@ -32,7 +32,7 @@ pub struct MetricsView {
     pub daily_pnl: Option<Amount>,
     /// Sum of closed trades' net profit and loss.
     pub total_realized_pl: Option<Amount>,
-    /// Sum of open positions' profit and loss.
+    /// Sum of open positions' profit and loss: as the bot says, or of what it says of each position.
     pub total_unrealized_pl: Option<Amount>,
     /// Equity: cash plus the market value of positions.
     pub account_balance: Option<Amount>,
@@ -125,7 +125,7 @@ impl MetricsView {
             open_order_count: snapshot.open_order_count(),
             daily_pnl: performance.and_then(|performance| performance.daily_pl.clone()),
             total_realized_pl: performance.and_then(|performance| performance.total_realized_pl.clone()),
-            total_unrealized_pl: performance.and_then(|performance| performance.total_unrealized_pl.clone()),
+            total_unrealized_pl: total_open_profit(snapshot),
             account_balance: account.and_then(|account| account.account_balance.clone()),
             buying_power: account.and_then(|account| account.buying_power.clone()),
             trades_today: performance.and_then(|performance| performance.trades_today),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use botops_contract::VersionRef;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,12 +23,31 @@ pub struct OverviewOptions {
 pub struct OverviewExtras {
     /// Whether the bot runs what botops has committed.
     pub config_sync: Option<ConfigSync>,
+    /// The version that is committed: what a bot runs by its own number is it, where the hash is the same.
+    pub committed_config: Option<VersionRef>,
     /// Overall status of the system health checks.
     pub system_health: Option<String>,
+    /// The components that decide it, with their reasons; `None` while it is healthy.
+    pub system_health_reason: Option<String>,
+    /// When the newest closed trade of the record was closed; `None` while none is known.
+    pub last_closed_trade: Option<DateTime<Utc>>,
+    /// Whether changes cannot be recorded at the moment.
+    pub is_not_recording: bool,
     /// The workflow run in progress.
     pub workflow: Option<RunningWorkflow>,
     /// Warnings of other features, worst first.
     pub warnings: Vec<String>,
+}
+
+impl OverviewExtras {
+    /// A version that the bot named, with the number that it has here.
+    pub(super) fn numbered(&self, said: &VersionRef) -> VersionRef {
+        self.committed_config
+            .as_ref()
+            .filter(|committed| committed.sha256 == said.sha256)
+            .unwrap_or(said)
+            .clone()
+    }
 }
 
 /// A workflow run in progress.

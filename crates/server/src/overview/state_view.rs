@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,11 +17,12 @@ use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::warnings::collect_warnings;
 use super::wording::{to_seconds, without_full_stop};
-use crate::bots::{BotSnapshot, Presence, ReportedDay, UnreadablePart};
+use crate::bots::{BotSnapshot, Presence, ReportedDay, UnreadablePart, open_profit};
 use botops_contract::{
-    Account, AdapterIdentity, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary,
-    EntryLock, LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session, SessionPhase,
-    Severity, TradingMode, TrialState, UnknownField, UnknownWhy, VersionRef, amount_value,
+    Account, AdapterIdentity, Amount, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState,
+    ConfigSummary, EntryLock, LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session,
+    SessionPhase, Severity, TradingMode, TrialState, UnknownField, UnknownWhy, VersionRef, add_exactly,
+    amount_value,
 };
 
 /// A part of the state, with the time that it describes.
@@ -175,7 +177,8 @@ pub struct HealthView {
     pub last_heartbeat: Option<DateTime<Utc>>,
     /// Whether the bot's broker session is usable; `null` when the bot is away or has no session.
     pub api_connected: Option<bool>,
-    /// When the last fill happened (UTC); `null` when that is not known: the bot does not report it, or there was none yet.
+    /// When the last fill happened (UTC): as the bot says, or the close of the newest trade in the record, whichever is
+    /// later; `null` when neither is known.
     pub last_trade_timestamp: Option<DateTime<Utc>>,
     /// Failures that the bot counted in the hour before `as_of` of its report.
     pub error_count_last_hour: Option<u32>,
@@ -274,7 +277,9 @@ impl HealthView {
                 .filter(|_| snapshot.presence.answers())
                 .and_then(|report| report.session.as_ref())
                 .and_then(|session| session.is_healthy),
-            last_trade_timestamp: report.and_then(|report| report.last_trade_at),
+            last_trade_timestamp: report
+                .and_then(|report| report.last_trade_at)
+                .max(moment.extras.last_closed_trade),
             error_count_last_hour: report.and_then(|report| report.error_count_last_hour),
             worst_error_last_hour: report.and_then(|report| report.worst_error_last_hour),
             as_of: moment.now,
@@ -300,6 +305,21 @@ impl BotView {
             since: snapshot.since,
         }
     }
+}
+
+/// The profit and loss of the open positions together: as the bot says, or the sum of what it says of each. `None` where
+/// neither is known.
+pub(super) fn total_open_profit(snapshot: &BotSnapshot) -> Option<Amount> {
+    let report = snapshot.report.as_deref()?;
+    if let Some(said) = &report.performance.total_unrealized_pl {
+        return Some(said.clone());
+    }
+    if snapshot.dropped.positions + snapshot.dropped.unread_positions > 0 {
+        return None;
+    }
+    let mut profits = report.positions.as_ref()?.iter().map(open_profit);
+    let sum = profits.try_fold(Decimal::ZERO, |sum, profit| add_exactly(sum, profit?.value()?));
+    sum.map(Amount::from)
 }
 
 impl LastKnownView {
@@ -441,8 +461,8 @@ fn sorted_by_profit(positions: &[Position]) -> Vec<Position> {
 fn config_view(report: &BotReport, extras: &OverviewExtras) -> Option<ConfigView> {
     let config = report.config.as_ref()?;
     Some(ConfigView {
-        running: config.running.clone(),
-        committed: config.committed.clone(),
+        running: extras.numbered(&config.running),
+        committed: extras.numbered(&config.committed),
         trial: config.trial.clone(),
         pending_restart: config.pending_restart.clone(),
         sync: extras.config_sync.clone(),

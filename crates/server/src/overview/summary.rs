@@ -11,20 +11,21 @@ use chrono::SubsecRound;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::model::RunningWorkflow;
+use super::model::{ConfigSync, RunningWorkflow};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::position_value::{exact_market_value, market_value};
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
-use super::state_view::StateView;
+use super::state_view::{StateView, total_open_profit};
 use super::summary_view::{
     AccountBrief, OmittedCall, OmittedItem, PositionBrief, RecentError, SummaryView, TroubleBrief,
 };
 use super::{markdown, tokens};
-use crate::bots::DroppedItems;
+use crate::bots::{DroppedItems, open_profit};
 use crate::errors::{ReportedError, reported_only};
-use crate::events::Event;
-use botops_contract::{BotTradingDay, Position};
+use crate::events::{Event, OWN_SOURCE};
+use botops_contract::{BotTradingDay, Position, SemanticError};
+use botops_core::error::Code;
 
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
@@ -107,7 +108,7 @@ struct SummarySource<'a> {
 impl<'a> SummarySource<'a> {
     fn of(moment: &'a StateMoment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
         let report = moment.snapshot.report.as_deref();
-        let mut errors = newest_errors(moment.reported, events);
+        let mut errors = newest_errors(moment, events);
         let count = errors.len();
         // One failure that two events carry, as session and breaker do, takes up one of the few places.
         errors.dedup_by_key(|one| (one.at(), &one.error.error_code, &one.error.message));
@@ -152,6 +153,8 @@ impl<'a> SummarySource<'a> {
                 .map(|reason| clipper.clip(reason)),
             daily_pnl: state.performance.as_ref().and_then(|performance| performance.daily_pl.clone()),
             daily_pnl_basis: "equity",
+            daily_pnl_unknown: why_no_daily_profit(state).map(|why| clipper.clip(why)),
+            unrealized_pl: total_open_profit(self.moment.snapshot),
             day: state.day.as_ref().map(|day| brief_day(day, &mut clipper)),
             reported_day: state.reported_day,
             position_count: self.moment.snapshot.position_count(),
@@ -188,6 +191,12 @@ impl<'a> SummarySource<'a> {
             config_version: state.config.as_ref().map(|config| config.part.running.version),
             config_sync: self.moment.extras.config_sync.as_ref().map(|sync| clipper.clip(&sync.status)),
             system_health: self.moment.extras.system_health.as_deref().map(|status| clipper.clip(status)),
+            system_health_reason: self
+                .moment
+                .extras
+                .system_health_reason
+                .as_deref()
+                .map(|reason| clipper.clip(reason)),
             workflow: self.moment.extras.workflow.as_ref().map(|run| RunningWorkflow {
                 workflow_id: clipper.clip(&run.workflow_id),
                 run_id: clipper.clip(&run.run_id),
@@ -267,6 +276,7 @@ impl TextClipper {
 fn error_brief(one: &ReportedError<'_>, limits: SummaryLimits) -> RecentError {
     let (error, tokens) = (one.error, limits.error_text);
     RecentError {
+        source: one.is_own.then_some(OWN_SOURCE),
         error_code: tokens::clip(&error.error_code, limits.code),
         severity: error.severity,
         message: tokens::clip(&error.message, tokens),
@@ -279,13 +289,45 @@ fn error_brief(one: &ReportedError<'_>, limits: SummaryLimits) -> RecentError {
 }
 
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
-fn newest_errors<'a>(in_state: &[ReportedError<'a>], events: &'a [Arc<Event>]) -> Vec<ReportedError<'a>> {
-    let of_journal = || events.iter().filter_map(|event| Some((event, event.error.as_ref()?)));
-    let mut errors = reported_only(in_state, events);
-    // Without a time of its own, it counts from the event that carried it.
-    errors.extend(of_journal().map(|(event, error)| ReportedError::told_at(error, event.at)));
+///
+/// What botops found and knows to be over is left out: `GET errors` keeps it.
+fn newest_errors<'a>(moment: &StateMoment<'a>, events: &'a [Arc<Event>]) -> Vec<ReportedError<'a>> {
+    let of_journal = events.iter().filter_map(|event| Some((event, event.error.as_ref()?)));
+    let mut errors = reported_only(moment.reported, events);
+    for (event, error) in of_journal {
+        let is_own = event.source == OWN_SOURCE;
+        if is_own && is_mended(event, error, moment) {
+            continue;
+        }
+        // Without a time of its own, it counts from the event that carried it.
+        errors.push(ReportedError { is_own, ..ReportedError::told_at(error, event.at) });
+    }
     errors.sort_by_key(|one| (Reverse(one.at()), &one.error.error_code, &one.error.message));
     errors
+}
+
+/// Whether a failure that botops found is known to be over.
+fn is_mended(event: &Event, error: &SemanticError, moment: &StateMoment<'_>) -> bool {
+    let is = |code: Code| error.error_code == code.row().code;
+    if is(Code::BotPauseLost) {
+        let lost_at = moment.snapshot.operator.lost_pause.as_ref().and_then(|pause| pause.lost_at);
+        // An earlier one was answered when the bot was paused or resumed since. A stored time has fewer digits.
+        return lost_at.is_none_or(|lost_at| event.at.trunc_subsecs(3) < lost_at.trunc_subsecs(3));
+    }
+    let is_running_committed =
+        |sync: &ConfigSync| matches!(sync.status.as_str(), "in_sync" | "trial" | "pending_restart");
+    (is(Code::ConfigDrifted) && moment.extras.config_sync.as_ref().is_some_and(is_running_committed))
+        || (is(Code::StoreUnavailable) && !moment.extras.is_not_recording)
+        || (is(Code::BotPartUnreadable) && moment.snapshot.unreadable.is_empty())
+}
+
+/// Why the change of equity today is not known, and what is known instead; `None` when it is, and when nothing is known of
+/// the bot.
+fn why_no_daily_profit(state: &StateView) -> Option<&'static str> {
+    let is_known = state.performance.as_ref().is_some_and(|performance| performance.daily_pl.is_some());
+    (state.as_of.is_some() && !is_known).then_some(
+        "the bot does not report `daily_pl`; what closed today brought is at GET /api/v1/performance?window=day",
+    )
 }
 
 /// Why no position has a share of the whole; `None` when what all of them are worth is known.
@@ -324,7 +366,7 @@ fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<Positi
             quantity: position.quantity.clone(),
             market_value: exact_market_value(position).and_then(|value| value.to_string().parse().ok()),
             share_pct: value.filter(|_| whole_is_known && total > 0.0).map(share),
-            unrealized_pl: position.unrealized_pl.clone(),
+            unrealized_pl: open_profit(position),
         }
     };
     sorted.into_iter().map(brief).collect()

@@ -57,13 +57,17 @@ pub struct PositionBrief {
     /// Its share of all positions' market value, regardless of sign, in percent; `null` when the value of any position is
     /// not known (see `share_pct_unknown`), or all are worth nothing.
     pub share_pct: Option<f64>,
-    /// Profit or loss of the position so far; `null` without a price.
+    /// Profit or loss of the position so far: as the bot says, or (current − entry) × quantity where it gives the prices;
+    /// `null` without them.
     pub unrealized_pl: Option<Amount>,
 }
 
 /// A failure with its remedy; its texts may be shortened.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RecentError {
+    /// `botops` for what botops found itself; left out for a failure in the words of the bot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
     /// The code of the error catalogue, `AREA_NNN`.
     pub error_code: String,
     /// How much attention it wants.
@@ -120,6 +124,13 @@ pub struct SummaryView {
     pub daily_pnl: Option<Amount>,
     /// What `daily_pnl` is: always `equity`. The `pnl_basis` of `GET performance` is `realized`.
     pub daily_pnl_basis: &'static str,
+    /// Why `daily_pnl` is `null`, and the call that says what is known instead; left out when it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_pnl_unknown: Option<String>,
+    /// Profit and loss of all open positions so far: as the bot says, or the sum over its positions. Left out when it is
+    /// not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrealized_pl: Option<Amount>,
     /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
     pub day: Option<BotTradingDay>,
     /// The date of the day that `daily_pnl` is of, and whether it is over; `null` while no report was ever received.
@@ -169,10 +180,15 @@ pub struct SummaryView {
     /// Overall status of the system health checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_health: Option<String>,
+    /// The components that decide it, each with its status and reason; left out while it is healthy. `GET health/status`
+    /// has all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_health_reason: Option<String>,
     /// The workflow run in progress; left out when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow: Option<RunningWorkflow>,
-    /// When the last fill happened (UTC), to the second; `null` when that is not known.
+    /// When the last fill happened (UTC), to the second: as the bot says, or the close of the newest trade in the record;
+    /// `null` when neither is known.
     pub last_trade_time: Option<DateTime<Utc>>,
     /// When this answer was made (UTC).
     pub generated_at: DateTime<Utc>,

@@ -29,6 +29,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         } else {
             warnings.extend(absence.map(|absence| absence.remedy.clone()));
         }
+        warnings.extend(snapshot.pause_in_doubt_while_away());
     }
     if snapshot.presence == Presence::Incompatible {
         warnings.push(format!(
@@ -57,6 +58,10 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         // What it said of its own doing is of the past, and stands in `last_known`.
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
+    }
+    if let Some(others) = snapshot.other_processes.as_deref() {
+        warnings.push(others.sentence());
+        warnings.push(others.remedy());
     }
     if let (Some(fault), Some(pause)) = (lost_pause_fault(snapshot, report), &snapshot.operator.lost_pause) {
         // Short, so that the summary has the call as well.

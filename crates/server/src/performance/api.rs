@@ -12,7 +12,7 @@ use super::history::{AccountMeasures, JournalCopy, PerformanceHistory};
 use super::measure::TradeMeasures;
 use super::trade_rows::is_same_symbol;
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
-use crate::bots::{BotSnapshot, ReportedDay, day_zone};
+use crate::bots::{BotSnapshot, ReportedDay, day_zone, open_profit};
 use botops_contract::{Amount, BotReport, TradingMode, add_exactly};
 use botops_core::error::{Code, Error, NextAction};
 use botops_http::{FeatureRoutes, Query, json, routes};
@@ -391,9 +391,9 @@ fn unrealized_sum(
         .filter(|position| symbol.is_none_or(|symbol| is_same_symbol(&position.symbol, symbol)));
     let mut sum = Decimal::ZERO;
     for position in of_symbol {
-        let Some(profit) = &position.unrealized_pl else {
+        let Some(profit) = open_profit(position) else {
             return Err(
-                "unrealized_pnl is not known: the bot does not give the profit of all open positions",
+                "unrealized_pnl is not known: the bot gives neither profit nor current price of all open positions",
             );
         };
         let added = profit.value().and_then(|profit| add_exactly(sum, profit));

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use tokio::sync::watch;
 
 use super::breakdown::TradeBreakdown;
 use super::journal_cursor::JournalCursor;
-use super::trade_rows::{delete_unnamed_copies, insert_trades, name_trades, select_trades, trade_accounts};
+use super::trade_rows::{
+    delete_unnamed_copies, insert_trades, name_trades, newest_close, select_trades, trade_accounts,
+};
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
 use crate::store::{Store, get_value, put_value};
@@ -34,6 +37,7 @@ pub struct PerformanceHistory {
     bots: Bots,
     store: Store,
     copy: Arc<Mutex<JournalCopy>>,
+    newest_close: watch::Sender<Option<DateTime<Utc>>>,
 }
 
 /// What is known of the copy of the bot's journal.
@@ -49,6 +53,8 @@ pub(super) struct JournalCopy {
     unread_asked_at: Option<Instant>,
     /// What a bot that does not heed the cursor gave beside what it was asked for: the same again needs no writing.
     given_again: Arc<Vec<Trade>>,
+    /// The account and the state of the copy at which the newest close was read.
+    close_read_at: Option<(String, Option<JournalCursor>)>,
 }
 
 impl JournalCopy {
@@ -76,7 +82,7 @@ pub(super) struct AccountMeasures {
 impl PerformanceHistory {
     /// Starts pulling trades from the bot, in a task of its own.
     pub fn open(bots: Bots, store: Store, tasks: &Tasks) -> Self {
-        let history = Self { bots, store, copy: Arc::default() };
+        let history = Self { bots, store, copy: Arc::default(), newest_close: watch::Sender::new(None) };
         let pulling = history.clone();
         let stopping = tasks.stopping();
         tasks.supervise("trades-pull", move || {
@@ -92,6 +98,11 @@ impl PerformanceHistory {
             }
         });
         history
+    }
+
+    /// When the newest trade of the record closed, of the account that the bot trades; changes with each that is kept.
+    pub fn watch_newest_close(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
+        self.newest_close.subscribe()
     }
 
     /// What is known of the copy of the journal now.
@@ -141,6 +152,7 @@ impl PerformanceHistory {
 
     async fn pull_and_record(&self) {
         let pulled = self.pull().await;
+        self.publish_newest_close().await;
         let mut copy = self.lock();
         match pulled {
             Ok(()) => (copy.level_at, copy.failure) = (Some(Utc::now()), None),
@@ -153,6 +165,27 @@ impl PerformanceHistory {
                 tracing::warn!(error.cause = error.cause_for_log(), "trades could not be kept: {error}");
                 copy.failure = Some("they could not be kept".to_owned());
             }
+        }
+    }
+
+    /// Reads from the record when its newest trade closed. One that cannot be read now is read with the next pull.
+    async fn publish_newest_close(&self) {
+        let (bot, current) = (self.bots.id().as_str().to_owned(), self.current_account());
+        let read_at = {
+            let copy = self.lock();
+            let now = (current.clone(), copy.cursor.clone());
+            if copy.close_read_at.as_ref() == Some(&now) {
+                return;
+            }
+            now
+        };
+        let read = move |connection: &rusqlite::Connection| {
+            let account = traded_account(current, &trade_accounts(connection, &bot)?);
+            Ok(newest_close(connection, &bot, &account)?)
+        };
+        if let Ok(newest) = self.store.read(read).await {
+            self.newest_close.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+            self.lock().close_read_at = Some(read_at);
         }
     }
 

@@ -18,6 +18,7 @@ use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
     WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, digest_of,
     find_missing_needs, plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
+    warn_of_lost_pause,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};
@@ -269,10 +270,14 @@ impl Workflows {
         let known = self.library.find_workflow(id).await?;
         let params = known.workflow.accept_params(params)?;
         let run = Uuid::now_v7().to_string();
-        let steps = plan_steps(&known.workflow, self.launcher.world(), &params, &run).await;
+        let world = self.launcher.world();
+        let steps = plan_steps(&known.workflow, world, &params, &run).await;
+        let warnings = warn_of_lost_pause(&known.workflow, &steps, &world.bots.snapshot());
         let lock = known.workflow.lock_key(self.launcher.world().bots.id());
         self.store
-            .read(move |connection| Ok(views::render_plan(connection, &known, &params, lock, steps)?))
+            .read(move |connection| {
+                Ok(views::render_plan(connection, &known, &params, lock, steps, warnings)?)
+            })
             .await
     }
 

@@ -243,6 +243,9 @@ pub struct WorkflowPlanView {
     pub risk: WorkflowRisk,
     /// The forecast as things are: `fail` when a step would fail now.
     pub forecast: WorkflowForecast,
+    /// What to know before it is run, with what to do: that the bot may not keep its pause over the restart. Empty when
+    /// there is nothing.
+    pub warnings: Vec<String>,
     /// What is known to make the run impossible: an execution is refused with `BOT_004` or `BOT_020` before anything is
     /// done. Empty when nothing is known to.
     pub impossible: Vec<MissingNeedView>,
@@ -481,6 +484,7 @@ pub(super) fn render_plan(
     params: &Value,
     lock: Option<String>,
     steps: Vec<PlannedStepView>,
+    warnings: Vec<String>,
 ) -> rusqlite::Result<WorkflowPlanView> {
     let definition = &known.workflow.definition;
     let mut locks = Vec::new();
@@ -501,6 +505,7 @@ pub(super) fn render_plan(
         dry_run: true,
         risk: definition.risk,
         forecast,
+        warnings,
         impossible: steps.iter().flat_map(|step| step.missing.clone()).collect(),
         predicted_outputs: predict_outputs(&known.workflow, params, &steps),
         params: params.clone(),

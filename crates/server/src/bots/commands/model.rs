@@ -35,6 +35,9 @@ pub(in crate::bots) struct OpenCommand {
     /// When a pause ends by itself; `None` where it does not.
     #[serde(default)]
     pub until: Option<DateTime<Utc>>,
+    /// Whether a pause was given to hold over a restart of the bot.
+    #[serde(default)]
+    pub is_durable: bool,
 }
 
 impl OpenCommand {
@@ -48,6 +51,7 @@ impl OpenCommand {
             reason: &self.reason,
             given_at: self.given_at,
             until: self.until,
+            is_durable: self.is_durable,
         }
     }
 }

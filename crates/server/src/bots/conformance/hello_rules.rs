@@ -2,6 +2,7 @@
 
 use super::findings::ConformanceFinding;
 use super::gains::{closest_capability, is_capability, list_capabilities};
+use crate::bots::absence::ANOTHER_BOT_REMEDY;
 use crate::bots::transport::PeerProcess;
 use botops_contract::{BotId, Hello, VERSION};
 
@@ -17,7 +18,8 @@ pub(super) fn check_hello(
     if let Some(wanted) = wanted.filter(|wanted| **wanted != hello.bot_id) {
         let process = peer.map_or_else(String::new, |peer| format!(" (process {})", peer.pid));
         let remedy = format!(
-            "botops does not use an address on which another bot answers. Two bots were started on one address? Then end the one that answers{process}, or give each an address of its own; the other's own log says that the address is taken. If it is the right bot, give both the same id (BOT_ID)."
+            "{ANOTHER_BOT_REMEDY} Two bots were started on one address? Then end the one that answers{process}, or \
+             give each an address of its own; the other's own log says that the address is taken."
         );
         let fault = ConformanceFinding::fault("wrong_bot_id", CALL, &remedy).at("/bot_id");
         found.push(fault.got(hello.bot_id.as_str()).expected(wanted.as_str()));

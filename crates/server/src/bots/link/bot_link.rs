@@ -10,6 +10,7 @@ use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
 use super::unreadable_log::UnreadableLog;
 use crate::bots::call_error::CallError;
+use crate::bots::earlier_processes::{EarlierProcesses, OtherProcesses};
 use crate::bots::operator_commands::OperatorCommands;
 use crate::bots::options::BotsOptions;
 use crate::bots::presence::SILENCE;
@@ -42,6 +43,8 @@ pub(in crate::bots) struct BotLink {
     restart_until: Mutex<Option<Instant>>,
     /// The processes of the boot that answered last.
     processes: Mutex<BotProcesses>,
+    /// Those of earlier boots that may run on.
+    earlier: Mutex<EarlierProcesses>,
     /// The process that listens for the bot, as the kernel said at the last connection.
     listener: Mutex<Option<ProcessId>>,
     /// When anything last came from the bot: an answer of whatever kind, or a byte of its event stream.
@@ -71,6 +74,10 @@ impl BotLink {
             connection: ArcSwapOption::empty(),
             state_questions: Semaphore::new(STATE_QUESTIONS),
             restart_until: Mutex::new(None),
+            earlier: Mutex::new(EarlierProcesses::of_stored(
+                saved.as_ref().map(SavedBotState::earlier_processes).unwrap_or_default(),
+                Instant::now(),
+            )),
             processes: Mutex::new(saved.map(|saved| saved.known_processes()).unwrap_or_default()),
             listener: Mutex::default(),
             last_contact: Mutex::default(),
@@ -120,6 +127,17 @@ impl BotLink {
         lock(&self.processes).clone()
     }
 
+    /// Processes of earlier boots that run on beside the one that answers.
+    pub(crate) fn find_other_processes(&self) -> Option<OtherProcesses> {
+        let answering = self.processes();
+        lock(&self.earlier).find_living(&answering, Instant::now())
+    }
+
+    /// Processes of earlier boots that may run on, to be stored.
+    pub(crate) fn earlier_processes(&self) -> Vec<ProcessId> {
+        lock(&self.earlier).known()
+    }
+
     /// The process that listens for the bot, whether it has answered or not. What listens for an adapter is not the bot.
     pub(crate) fn listener(&self) -> Option<ProcessId> {
         if self.snapshot.load().hello.as_ref().is_some_and(|hello| hello.adapter.is_some()) {
@@ -140,7 +158,11 @@ impl BotLink {
 
     /// Another boot of the bot answered: these are its processes, and no restart is expected any more.
     pub(crate) fn begin_boot(&self, processes: BotProcesses) {
-        *lock(&self.processes) = processes;
+        {
+            let mut known = lock(&self.processes);
+            lock(&self.earlier).begin_boot(&known, &processes, Instant::now());
+            *known = processes;
+        }
         *lock(&self.restart_until) = None;
         lock(&self.unreadable).forget_items();
     }

@@ -22,6 +22,7 @@ use super::death_watch::DeathWatch;
 use super::poll_question::{HELLO_CALL, PollAnswer, STATE_CALL, ask_state};
 use super::saved_state::ReportSaver;
 use crate::bots::absence::{AbsenceAdvice, AbsenceFacts};
+use crate::bots::earlier_processes::OtherProcesses;
 use crate::bots::exchange::TransportFailure;
 use crate::bots::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
 use crate::bots::process::BotProcesses;
@@ -267,6 +268,7 @@ impl StatePoller {
         snapshot.unasked_restart =
             Arc::new(self.death_watch.decide(presence, snapshot.hello.as_deref(), answers));
         snapshot.operator = self.link.operator.observe(&snapshot);
+        snapshot.other_processes = self.find_other_processes(&snapshot);
         snapshot.absence = self.advise_on_absence(&snapshot).map(Arc::new);
         if changed {
             snapshot.since = Utc::now();
@@ -283,6 +285,33 @@ impl StatePoller {
         }
     }
 
+    /// Processes of the bot that run on beside the one that answers; the event tells of them once, and of their end.
+    fn find_other_processes(&self, snapshot: &BotSnapshot) -> Option<Arc<OtherProcesses>> {
+        if !snapshot.presence.answers() {
+            return None;
+        }
+        let found = self.link.find_other_processes();
+        let before = snapshot.other_processes.as_deref();
+        if found.as_ref() == before {
+            return snapshot.other_processes.clone();
+        }
+        let id = &self.link.options.id;
+        match (&found, before) {
+            (Some(found), _) => {
+                let (sentence, remedy) = (found.sentence(), found.remedy());
+                tracing::error!(bot.id = %id, "bot {id}: {sentence}");
+                let data = json!({"bot_id": id, "pid": found.answering, "other_pids": found.earlier});
+                self.publish(Severity::Critical, format!("bot {id}: {sentence} {remedy}"), data);
+            }
+            (None, Some(before)) => {
+                let message = format!("bot {id}: no earlier process of it runs beside the one that answers");
+                self.publish(Severity::Low, message, json!({"bot_id": id, "ended_pids": before.earlier}));
+            }
+            (None, None) => {}
+        }
+        found.map(Arc::new)
+    }
+
     /// What a person is told while the bot does not answer.
     fn advise_on_absence(&self, snapshot: &BotSnapshot) -> Option<AbsenceAdvice> {
         if !snapshot.presence.is_offline() {
@@ -293,6 +322,7 @@ impl StatePoller {
         let facts = AbsenceFacts {
             presence: snapshot.presence,
             hello: snapshot.hello.as_deref(),
+            another_answers: matches!(self.failed_but_answered, Some(TransportFailure::AnotherBot(_))),
             adapter_answers: matches!(self.failed_but_answered, Some(TransportFailure::Upstream(..))),
             process,
             pid,
@@ -394,7 +424,8 @@ impl StatePoller {
 
     fn save(&mut self, at_once: bool) {
         let snapshot = self.link.snapshot.load();
-        self.saver.save(&snapshot, self.link.processes(), &self.link.store, at_once);
+        let (processes, earlier) = (self.link.processes(), self.link.earlier_processes());
+        self.saver.save(&snapshot, processes, earlier, &self.link.store, at_once);
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) struct SavedBotState {
     process: Option<ProcessId>,
     #[serde(default)]
     processes: BotProcesses,
+    /// Processes of earlier starts that may run on.
+    #[serde(default)]
+    earlier: Vec<ProcessId>,
 }
 
 impl SavedBotState {
@@ -40,6 +43,10 @@ impl SavedBotState {
         let saved = store.read(move |connection| Ok(get_value(connection, &key)?)).await?;
         // What an older botops wrote and this one cannot read is as good as nothing.
         Ok(saved.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    pub(super) fn earlier_processes(&self) -> Vec<ProcessId> {
+        self.earlier.clone()
     }
 
     pub(super) fn known_processes(&self) -> BotProcesses {
@@ -73,6 +80,7 @@ pub(super) fn first_snapshot(id: &BotId, saved: Option<&SavedBotState>) -> BotSn
         polls: 0,
         absence: None,
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
+        other_processes: None,
         operator: Arc::default(),
     }
 }
@@ -97,6 +105,7 @@ impl ReportSaver {
         &mut self,
         snapshot: &BotSnapshot,
         processes: BotProcesses,
+        earlier: Vec<ProcessId>,
         store: &Store,
         at_once: bool,
     ) {
@@ -116,6 +125,7 @@ impl ReportSaver {
             received_at,
             process: None,
             processes,
+            earlier,
         };
         let Ok(text) = serde_json::to_string(&saved) else { return };
         self.unsaved = false;

@@ -325,6 +325,13 @@ impl CurrentConfig {
         let support = ConfigSupport::of(&seen);
         // Of what a bot without the capability says it runs, nothing is known here.
         let running = self.running().filter(|_| support != ConfigSupport::Missing);
+        // A bot that runs the first version from its own start has never been told the number of it.
+        let running = running.map(|running| match head.as_deref().map(|committed| &committed.head) {
+            Some(head) if head.sha256 == running.sha256 => {
+                RunningConfigView { version: head.version, ..running }
+            }
+            _ => running,
+        });
         let is_damaged = self.is_damaged.load(Ordering::Relaxed);
         let first_version_problem = self.first_version_problem.load_full();
         let (sync, sync_reason) = evaluate_sync(&SyncFacts {

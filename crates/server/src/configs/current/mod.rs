@@ -5,4 +5,4 @@ mod sync;
 mod view;
 
 pub(crate) use current_config::{CurrentConfig, REPORT_IN_FLIGHT};
-pub use view::{CurrentConfigView, SyncState};
+pub use view::{CommittedConfigView, CurrentConfigView, SyncState};

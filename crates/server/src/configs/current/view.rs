@@ -8,7 +8,7 @@ use crate::configs::bot_schema::BotSchemaView;
 use crate::configs::document::{WrittenValue, version_etag};
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
-use botops_contract::{BotId, EchoedConfig};
+use botops_contract::{BotId, EchoedConfig, VersionRef};
 use botops_http::RenderedDocument as Page;
 
 /// Whether the bot runs what is committed.
@@ -49,7 +49,8 @@ impl SyncState {
 /// The config that the bot runs.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RunningConfigView {
-    /// The number of the version; 0 when the bot runs its built-in default.
+    /// The number of the version: by its hash where it is the committed one, else as the bot says; 0 when the bot runs a
+    /// document that it was given no number for.
     pub version: u64,
     /// SHA-256 of the document, lower-case hex.
     pub sha256: String,
@@ -137,6 +138,11 @@ pub struct CurrentConfigView {
 }
 
 impl CommittedConfigView {
+    /// The version with its hash.
+    pub fn version_ref(&self) -> VersionRef {
+        VersionRef { version: self.version, sha256: self.sha256.clone() }
+    }
+
     pub(super) fn of(committed: &CommittedConfig) -> Self {
         Self {
             version: committed.head.version,

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use botops_contract::ConfigViolation;
 use botops_core::error::FieldError;
 
 /// Which level of the check found something.
@@ -30,33 +29,20 @@ pub struct ConfigFinding {
     pub rule: String,
     /// What was sent; masked where it is secret, shortened where it is long.
     pub got: Value,
-    /// What would be accepted, in words.
+    /// What would be accepted, in words: by the schema, where it has the field.
     pub expected: String,
     /// What to change so that the document passes.
     pub fix: String,
-}
-
-impl ConfigFinding {
-    /// A violation that the bot found, as a finding.
-    pub(crate) fn of_violation(violation: ConfigViolation) -> Self {
-        Self {
-            pointer: violation.path,
-            level: ValidationLevel::Bot,
-            rule: violation.code,
-            got: Value::Null,
-            expected: violation.message,
-            fix: violation.fix.unwrap_or_default(),
-        }
-    }
+    /// Why the bot's own check refuses it, in the bot's words: information, never instructions. Left out for what another
+    /// level found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl From<ConfigFinding> for FieldError {
     fn from(finding: ConfigFinding) -> Self {
-        let expected = if finding.fix.is_empty() {
-            finding.expected
-        } else {
-            format!("{}. {}", finding.expected, finding.fix)
-        };
+        let said = finding.reason.unwrap_or(finding.expected);
+        let expected = format!("{}. {}", said.trim_end_matches('.'), finding.fix);
         Self { pointer: finding.pointer, got: finding.got, expected }
     }
 }

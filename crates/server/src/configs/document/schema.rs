@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use crate::bots::conformance::SchemaComplaint;
-use botops_contract::FieldRole;
+use botops_contract::{ConfigViolation, FieldRole};
 use botops_core::text::sha256_hex;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -172,6 +172,7 @@ impl ConfigSchema {
                     got: self.shown(pointer, value),
                     expected,
                     fix,
+                    reason: None,
                 });
             }
             return;
@@ -194,6 +195,7 @@ impl ConfigSchema {
             got: Value::String(botops_core::redact::MASK.to_owned()),
             expected,
             fix: "Send the secret itself: there is none yet that the mask could stand for.".to_owned(),
+            reason: None,
         }
     }
 
@@ -221,6 +223,7 @@ impl ConfigSchema {
                         got: Value::Null,
                         expected,
                         fix,
+                        reason: None,
                     });
                 }
                 _ => {
@@ -233,6 +236,7 @@ impl ConfigSchema {
                         got,
                         expected,
                         fix,
+                        reason: None,
                     });
                 }
             }
@@ -265,11 +269,44 @@ impl ConfigSchema {
             got: Value::String("an unknown field".to_owned()),
             expected: format!("one of {}", known.join(", ")),
             fix,
+            reason: None,
         }
     }
 
-    /// What a field takes, in words, and its help.
+    /// What the bot's own check found wrong with a document.
+    pub(crate) fn finding_of_bot(&self, violation: ConfigViolation, document: &Value) -> ConfigFinding {
+        let ConfigViolation { path: pointer, code: rule, message, fix } = violation;
+        let is_given = |text: &String| !text.trim().is_empty();
+        let reason = Some(message).filter(is_given);
+        let fix = fix.filter(is_given).unwrap_or_else(|| {
+            let place = if pointer.is_empty() { "the document" } else { pointer.as_str() };
+            format!("Change {place} as `reason` says, and validate it again; the rule is the bot's own.")
+        });
+        let expected = match self.at(&pointer) {
+            Some(_) if !pointer.is_empty() => self.wanted(&pointer).0,
+            _ => "what the bot's own check accepts: the schema does not say it".to_owned(),
+        };
+        ConfigFinding {
+            got: document.pointer(&pointer).map_or(Value::Null, |value| self.shown(&pointer, value)),
+            pointer,
+            level: ValidationLevel::Bot,
+            rule,
+            expected,
+            fix,
+            reason: Some(reason.unwrap_or_else(|| "the bot gives no reason".to_owned())),
+        }
+    }
+
+    /// What a field takes, in words, and what to send: its help, where the schema has one.
     fn wanted(&self, pointer: &str) -> (String, String) {
+        let (expected, help) = self.described(pointer);
+        let help =
+            if help.trim().is_empty() { format!("Send {}.", expected.trim_end_matches(',')) } else { help };
+        (expected, help)
+    }
+
+    /// What a field takes, in words, and its help; empty where the schema has none.
+    fn described(&self, pointer: &str) -> (String, String) {
         let Some(node) = self.at(pointer) else {
             return ("a field of the schema".to_owned(), "Look at GET config/schema.".to_owned());
         };
@@ -359,6 +396,7 @@ impl ConfigSchema {
                 got,
                 expected,
                 fix,
+                reason: None,
             });
             return;
         }

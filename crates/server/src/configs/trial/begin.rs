@@ -18,7 +18,6 @@ use super::restart::BOOT_LIMIT;
 use super::services::TrialServices;
 use crate::bots::CallError;
 use crate::configs::admission::{ApplyOptions, ChangeRequest, PreparedChange, bot_busy};
-use crate::configs::document::ConfigFinding;
 use crate::configs::transaction::{
     ConfigTransaction, LossLimits, TransactionPlan, TransactionProgress, TransactionState, TransactionView,
     TrialBaseline,
@@ -169,7 +168,8 @@ impl TrialStarter {
         let verdict = asked.map_err(CallError::of_a_read)?;
         live.txn.progress.check_ms = u64::try_from(started.elapsed().as_millis()).ok();
         if !verdict.ok {
-            let findings = verdict.violations.into_iter().map(ConfigFinding::of_violation);
+            let finding = |violation| prepared.schema.finding_of_bot(violation, &prepared.document.value);
+            let findings = verdict.violations.into_iter().map(finding);
             return Err(Error::new(Code::ConfigBotRejected).fields(findings.map(FieldError::from).collect()));
         }
         self.services.recorder.record(live, TransactionState::Checked).await

@@ -18,7 +18,11 @@ pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so what it does is not known");
     };
     let sample = CheckSample::ok(Vec::new());
-    let trouble = lost_pause(seen, report).or_else(|| phase_trouble(report, seen.position_count()));
+    let others = seen.other_processes.as_deref();
+    let others =
+        others.map(|others| (HealthLevel::Critical, format!("{} {}", others.sentence(), others.remedy())));
+    let trouble =
+        others.or_else(|| lost_pause(seen, report)).or_else(|| phase_trouble(report, seen.position_count()));
     match trouble.or_else(|| breaker_trouble(report)) {
         Some((level, note)) => sample.says(level, note),
         None => sample,

@@ -350,6 +350,23 @@ pub struct HealthSummary {
 }
 
 impl HealthSummary {
+    /// The components that decide it, the first ones with status and reason; `None` while it is healthy.
+    pub fn describe_causes(&self) -> Option<String> {
+        if self.status == HealthStatus::Healthy {
+            return None;
+        }
+        // Those that come first are the roots; two fit the summary.
+        let (named, more) = self.caused_by.split_at(self.caused_by.len().min(2));
+        let named = named.iter().map(|(id, status, reason)| {
+            let why = reason.as_deref().map(|why| format!(" ({})", why.trim().trim_end_matches('.')));
+            format!("{id} is {}{}", status.as_str(), why.unwrap_or_default())
+        });
+        let mut said: Vec<String> = named.chain(self.reason.map(str::to_owned)).collect();
+        let more = more.len();
+        said.extend((more > 0).then(|| format!("{more} more in GET /api/v1/health/status")));
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
     /// `healthy`, `degraded` or `offline`, for the bot's state. The bot's own presence is shown separately there.
     pub fn as_str(&self) -> &'static str {
         match self.status {

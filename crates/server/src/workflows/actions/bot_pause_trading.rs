@@ -37,7 +37,7 @@ impl WorkflowAction for PauseTrading {
         assumed: &mut AssumedChanges,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
         let result = BotCommand::new(Verb::Pause, input.reason).predict_command(world, call).await?;
-        assumed.trading_enabled = Some(false);
+        assumed.assume_trading(false);
         let predicted = TradingSwitchOutput::of(&result);
         assumed.resting_orders = predicted.resting_orders;
         let phase = Some("paused".to_owned());

@@ -122,7 +122,7 @@ impl WorkflowAction for RestartBot {
             return Err(ActionFailure::from(Error::new(Code::SupervisorMissing)));
         }
         let epoch = "a new boot".to_owned();
-        assumed.boot_epoch = Some(epoch.clone());
+        assumed.assume_restart(&epoch, &world.bots.snapshot());
         Ok(RestartOutput { boot_epoch: epoch, old_epoch: input.expect_epoch, pid: None, already: false })
     }
 }

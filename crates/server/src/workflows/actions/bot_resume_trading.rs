@@ -37,7 +37,7 @@ impl WorkflowAction for ResumeTrading {
         assumed: &mut AssumedChanges,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
         let result = BotCommand::new(Verb::Resume, input.reason).predict_command(world, call).await?;
-        assumed.trading_enabled = Some(true);
+        assumed.assume_trading(true);
         let phase = Some("running".to_owned());
         Ok(TradingSwitchOutput { trading_enabled: Some(true), phase, ..TradingSwitchOutput::of(&result) })
     }

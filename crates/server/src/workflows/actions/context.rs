@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::bots::{Bots, Supervisor};
+use crate::bots::{BotSnapshot, Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::Events;
 use crate::operations_log::StoredActor;
@@ -49,4 +49,28 @@ pub(crate) struct AssumedChanges {
     pub(super) boot_epoch: Option<String>,
     pub(super) trading_enabled: Option<bool>,
     pub(super) resting_orders: Option<u32>,
+    /// The bot was paused, and a restart came after that it does not promise to keep the pause over: whether it may open
+    /// positions, only the real run shows.
+    is_pause_in_doubt: bool,
+}
+
+impl AssumedChanges {
+    /// The bot was told to pause or to resume.
+    pub(super) fn assume_trading(&mut self, enabled: bool) {
+        (self.trading_enabled, self.is_pause_in_doubt) = (Some(enabled), false);
+    }
+
+    /// The bot is another process from here on, with this epoch.
+    pub(super) fn assume_restart(&mut self, boot_epoch: &str, before: &BotSnapshot) {
+        self.boot_epoch = Some(boot_epoch.to_owned());
+        let is_paused = self.trading_enabled.map_or_else(|| before.is_paused(), |enabled| !enabled);
+        if is_paused && !before.keeps_pause_over_restart() {
+            (self.trading_enabled, self.is_pause_in_doubt) = (None, true);
+        }
+    }
+
+    /// Whether a pause before a restart may be over after it.
+    pub(crate) fn is_pause_in_doubt(&self) -> bool {
+        self.is_pause_in_doubt
+    }
 }

@@ -99,6 +99,16 @@ impl StepAction {
         self.is::<bot_status::BotStatus>()
     }
 
+    /// Whether it pauses trading.
+    pub(crate) fn pauses_trading(self) -> bool {
+        self.is::<PauseTrading>()
+    }
+
+    /// Whether it pauses or resumes trading.
+    pub(crate) fn switches_trading(self) -> bool {
+        self.pauses_trading() || self.is::<bot_resume_trading::ResumeTrading>()
+    }
+
     pub(crate) fn input_schema(self) -> &'static Value {
         &self.schemas().input
     }

@@ -100,11 +100,15 @@ impl RunValues {
         Value::Object(resolved.filter(|(_, value)| !value.is_null()).collect())
     }
 
-    /// Whether every reference in the template leads to parameters or to a step whose output is known.
+    /// Whether every reference in the template leads to parameters or to a step whose output is known, that member of it
+    /// included: a foreseen output lacks those that nobody can foresee.
     pub(crate) fn knows(&self, template: &Value) -> bool {
         match template {
             Value::String(text) => match ValueReference::parse(text) {
-                Some(Ok(ValueReference::Step(id, _))) => self.outputs.contains_key(&id),
+                Some(Ok(ValueReference::Step(id, path))) => self.outputs.get(&id).is_some_and(|output| {
+                    let member = path.first().zip(output.as_object());
+                    member.is_none_or(|(name, members)| members.contains_key(name))
+                }),
                 _ => true,
             },
             Value::Array(items) => items.iter().all(|item| self.knows(item)),

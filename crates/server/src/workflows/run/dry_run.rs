@@ -17,7 +17,8 @@ use crate::workflows::actions::{
     ActionCall, ActionClass, ActionRepeat, ActionServices, AssumedChanges, StepFailureClass,
 };
 use crate::workflows::definition::{
-    CheckedWorkflow, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
+    CheckedWorkflow, ConditionOutlook, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met,
+    evaluate_conditions, foresee_conditions,
 };
 
 /// How long one step of a dry run may take: the whole answer must come within the request's time.
@@ -98,7 +99,8 @@ async fn plan_step(
 ) -> PlannedStepView {
     let spec = step.uses.spec();
     let input = values.resolve_input(&step.with);
-    let runs = all_met(&evaluate_conditions(&step.when, values, &Value::Null));
+    let outlook = foresee_conditions(&step.when, values);
+    let runs = outlook == ConditionOutlook::Holds;
     let mut planned = PlannedStepView {
         step: step.id.clone(),
         uses: spec.name.to_owned(),
@@ -114,8 +116,17 @@ async fn plan_step(
         error: None,
         missing: Vec::new(),
     };
-    if !runs {
-        return planned;
+    match outlook {
+        ConditionOutlook::Holds => {}
+        ConditionOutlook::Fails => {
+            // A step that is skipped has no output.
+            values.outputs.insert(step.id.clone(), Value::Null);
+            return planned;
+        }
+        ConditionOutlook::Open => {
+            planned.forecast = WorkflowForecast::Unknown;
+            return planned;
+        }
     }
     planned.missing = missing_needs_of(step, values, world);
     if !planned.missing.is_empty() {
@@ -137,24 +148,8 @@ async fn plan_step(
     };
     match step.uses.predict(world, &input, &call, assumed).await {
         Ok(output) => {
-            let wanted: Vec<StepCondition> = step
-                .expect
-                .iter()
-                .chain(step.until.iter().flat_map(|until| &until.expect))
-                .cloned()
-                .collect();
-            planned.criteria = evaluate_conditions(&wanted, values, &output);
-            planned.forecast = match all_met(&planned.criteria) {
-                true => WorkflowForecast::Pass,
-                // A value that the step waits for may still come, and the effect of an earlier change is not visible
-                // yet.
-                false if step.until.is_some() || changed || spec.class == ActionClass::Mutate => {
-                    WorkflowForecast::Unknown
-                }
-                false => WorkflowForecast::Fail,
-            };
-            values.outputs.insert(step.id.clone(), output.clone());
-            planned.predicted_output = output;
+            let in_doubt = assumed.is_pause_in_doubt() && step.uses.shows_bot();
+            foresee_output(&mut planned, step, values, output, in_doubt, changed);
         }
         Err(failure) => {
             planned.forecast = if changed { WorkflowForecast::Unknown } else { WorkflowForecast::Fail };
@@ -162,6 +157,44 @@ async fn plan_step(
         }
     }
     planned
+}
+
+/// Takes a predicted output into the plan, with what it means for the step's conditions.
+fn foresee_output(
+    planned: &mut PlannedStepView,
+    step: &WorkflowStep,
+    values: &mut RunValues,
+    mut output: Value,
+    is_pause_in_doubt: bool,
+    changed: bool,
+) {
+    let unforeseen = if is_pause_in_doubt { take_out_pause(&mut output) } else { Vec::new() };
+    let of_wait = step.until.iter().flat_map(|until| &until.expect);
+    let wanted: Vec<StepCondition> = step.expect.iter().chain(of_wait).cloned().collect();
+    planned.criteria = evaluate_conditions(&wanted, values, &output);
+    planned.forecast = match all_met(&planned.criteria) {
+        true => WorkflowForecast::Pass,
+        // A value that the step waits for may still come, and the effect of an earlier change is not visible yet.
+        false if step.until.is_some() || changed || planned.class == ActionClass::Mutate => {
+            WorkflowForecast::Unknown
+        }
+        false => WorkflowForecast::Fail,
+    };
+    // Conditions of later steps on what is left out here stay open.
+    values.outputs.insert(step.id.clone(), output.clone());
+    if let Some(members) = output.as_object_mut() {
+        members.extend(unforeseen.into_iter().map(|name| (name, Value::Null)));
+    }
+    planned.predicted_output = output;
+}
+
+/// Takes out of a look at the bot what depends on whether it kept its pause over a restart, and returns the names of
+/// that. A phase that is none of a pause stays.
+fn take_out_pause(output: &mut Value) -> Vec<String> {
+    let Some(members) = output.as_object_mut() else { return Vec::new() };
+    let is_paused = members.get("phase").is_some_and(|phase| phase == "paused");
+    let names = ["trading_enabled"].into_iter().chain(is_paused.then_some("phase"));
+    names.filter_map(|name| members.remove_entry(name)).map(|(name, _)| name).collect()
 }
 
 /// The predicted outputs of the run.

@@ -10,6 +10,7 @@ mod facts;
 mod failure;
 mod journal;
 mod launcher;
+mod lost_pause;
 mod missing_needs;
 mod next_move;
 mod posture;
@@ -30,6 +31,7 @@ pub(crate) use ended_commands::record_ended_commands;
 pub(crate) use execution_log::ExecutionLog;
 pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
+pub(crate) use lost_pause::warn_of_lost_pause;
 pub(crate) use missing_needs::{
     MissingNeedView, describe_default_lack, describe_missing_needs, find_missing_needs, refuse_missing_needs,
 };
