@@ -39,24 +39,57 @@ pub struct ConfigFinding {
 impl ConfigFinding {
     /// A violation that the bot found, as a finding.
     pub(crate) fn of_violation(violation: ConfigViolation) -> Self {
+        let named = violation.fix.filter(|fix| !fix.trim().is_empty());
+        let fix = named.unwrap_or_else(|| match violation.path.as_str() {
+            "" => "Change the document so that the bot's own check takes it: it names no place and no value."
+                .to_owned(),
+            path => format!("Change {path} so that the bot's own check takes it: it names no value."),
+        });
         Self {
             pointer: violation.path,
             level: ValidationLevel::Bot,
             rule: violation.code,
             got: Value::Null,
             expected: violation.message,
-            fix: violation.fix.unwrap_or_default(),
+            fix,
         }
     }
 }
 
 impl From<ConfigFinding> for FieldError {
     fn from(finding: ConfigFinding) -> Self {
+        // A fix may say what is expected, and then says it alone.
         let expected = if finding.fix.is_empty() {
             finding.expected
+        } else if finding.fix.contains(&finding.expected) {
+            finding.fix
         } else {
             format!("{}. {}", finding.expected, finding.fix)
         };
         Self { pointer: finding.pointer, got: finding.got, expected }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_violation_without_a_fix_says_what_to_change() {
+        let violation = |path: &str, fix: Option<&str>| ConfigViolation {
+            path: path.to_owned(),
+            code: "rule".to_owned(),
+            message: "it is too much".to_owned(),
+            fix: fix.map(str::to_owned),
+        };
+        for (path, fix, said) in [
+            ("/size", Some("at most 5"), "at most 5"),
+            ("/size", None, "Change /size so that"),
+            ("/size", Some(" "), "Change /size so that"),
+            ("", None, "Change the document so that"),
+        ] {
+            let finding = ConfigFinding::of_violation(violation(path, fix));
+            assert!(finding.fix.starts_with(said), "{finding:?}");
+        }
     }
 }
