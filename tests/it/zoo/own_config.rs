@@ -306,7 +306,7 @@ fn unusable(remote: &str) -> Vec<(&'static str, String, &'static str, &'static s
             "no type",
             with(&|schema| schema.pointer_mut(stake).unwrap()["type"] = json!("money")),
             "/properties/grid/properties/stake/type",
-            "2020-12",
+            "`money` is no type of JSON Schema, which has `string`",
         ),
         (
             "remote",

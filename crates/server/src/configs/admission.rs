@@ -449,7 +449,9 @@ fn findings_of_fixed_fields(schema: &ConfigSchema, lines: &[DiffLine]) -> Vec<Co
         rule: "fixed".to_owned(),
         got: line.new.clone(),
         expected: format!("{}, as it is", line.old),
-        fix: help(line).unwrap_or("Leave it as it is: it cannot be changed here.").to_owned(),
+        fix: help(line)
+            .unwrap_or("Leave this field as it is: the bot's schema says that it never changes.")
+            .to_owned(),
         reason: None,
     };
     lines.iter().filter(is_fixed).map(finding).collect()

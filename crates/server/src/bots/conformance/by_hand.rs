@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_of_the_shell_and_a_token_stays_in_its_file() {
-        let socket = BotAddress::unix_socket("/tmp/it's here/bot.sock");
+        let socket = BotAddress::unix_socket("/run/it's here/bot.sock");
         let command = resume_by_hand(&socket, None);
-        assert!(command.contains(r"--unix-socket '/tmp/it'\''s here/bot.sock' http://bot"), "{command}");
+        assert!(command.contains(r"--unix-socket '/run/it'\''s here/bot.sock' http://bot"), "{command}");
     }
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::nodes::{child_pointer, has_secret, is_foreign, is_secret, mask_value, member_node};
 use super::same_value::{find_keyed, same_value};
 use super::schema::ConfigSchema;
+use super::undeclared_risk::declares_risk;
 
 /// What happened to a value between two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -72,6 +73,9 @@ pub struct DiffLine {
     pub apply: ApplyTiming,
     /// Which way the change moves risk.
     pub direction: RiskDirection,
+    /// True when the schema declares no `x-risk` for the field: the direction is then assumed, and not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub risk_undeclared: bool,
     /// The difference as one sentence.
     pub text: String,
 }
@@ -85,6 +89,10 @@ pub struct ChangeRisk {
     pub class: String,
     /// JSON pointers of the lines that increase risk.
     pub reasons: Vec<String>,
+    /// Those of them that only count as increasing it, since the schema declares no `x-risk` for the field. Declare it as
+    /// `{"direction": "up", "class": "low"}`, by what a higher value of the field does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared: Vec<String>,
 }
 
 /// Makes a digest of a secret value.
@@ -121,7 +129,9 @@ pub(crate) fn change_risk(schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRi
         |line: &&DiffLine| schema.at(&line.path).is_some_and(|node| node["x-risk"]["class"] == "high");
     let class = if rising.iter().any(is_high) { "high" } else { "low" };
     let reasons = rising.iter().map(|line| line.path.clone()).collect();
-    ChangeRisk { direction, class: class.to_owned(), reasons }
+    let undeclared =
+        rising.iter().filter(|line| line.risk_undeclared).map(|line| line.path.clone()).collect();
+    ChangeRisk { direction, class: class.to_owned(), reasons, undeclared }
 }
 
 /// A place in both documents that is compared.
@@ -212,6 +222,7 @@ impl DiffWalk<'_> {
 
     fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
         let direction = risk_direction(position.node, op, old, new);
+        let risk_undeclared = direction == RiskDirection::Increases && !declares_risk(position.node);
         let apply = apply_timing(position.node);
         let masked = position.is_masked || [old, new].iter().any(|value| has_secret(position.node, value));
         let show = |value: &Value| match value {
@@ -220,7 +231,8 @@ impl DiffWalk<'_> {
             value => mask_value(position.node, value, self.mask),
         };
         let (old, new) = (show(old), show(new));
-        let text = line_text(position, op, &old, &new, apply, direction);
+        let what = change_text(position, op, &old, &new);
+        let text = format!("{what}{}{}", risk_text(direction, risk_undeclared), timing_text(apply));
         self.lines.push(DiffLine {
             op,
             path: position.path.clone(),
@@ -230,36 +242,38 @@ impl DiffWalk<'_> {
             masked,
             apply,
             direction,
+            risk_undeclared,
             text,
         });
     }
 }
 
-fn line_text(
-    position: &DiffPosition<'_>,
-    op: DiffOp,
-    old: &Value,
-    new: &Value,
-    apply: ApplyTiming,
-    direction: RiskDirection,
-) -> String {
+fn change_text(position: &DiffPosition<'_>, op: DiffOp, old: &Value, new: &Value) -> String {
     let unit = position.node["x-unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
-    let what = match op {
+    match op {
         DiffOp::Add => format!("{}: added {}", position.name, shown_value(new)),
         DiffOp::Remove => format!("{}: removed, was {}", position.name, shown_value(old)),
         DiffOp::Replace => format!("{}: {} → {}{unit}", position.name, shown_value(old), shown_value(new)),
-    };
-    let risk = match direction {
+    }
+}
+
+fn risk_text(direction: RiskDirection, is_undeclared: bool) -> &'static str {
+    match direction {
+        RiskDirection::Increases if is_undeclared => {
+            "; counts as raising risk, since the bot's schema declares no `x-risk` for it"
+        }
         RiskDirection::Increases => "; raises risk",
         RiskDirection::Decreases => "; lowers risk",
         RiskDirection::Neutral => "",
-    };
-    let when = match apply {
+    }
+}
+
+fn timing_text(apply: ApplyTiming) -> &'static str {
+    match apply {
         ApplyTiming::Hot => "",
         ApplyTiming::Restart => "; waits for a restart of the bot",
         ApplyTiming::Never => "; cannot be changed",
-    };
-    format!("{what}{risk}{when}")
+    }
 }
 
 /// A value as a sentence shows it.
@@ -391,6 +405,31 @@ mod tests {
             |d| d["mode"] = json!("live"),
             RiskDirection::Increases,
             "mode: paper → live; raises risk; cannot be changed",
+        );
+    }
+
+    #[test]
+    fn a_field_without_a_declared_risk_is_told_as_that() {
+        let schema = json!({"type": "object", "properties": {
+            "said": {"type": "number", "x-risk": {"direction": "up", "class": "high"}},
+            "unsaid": {"type": "number"},
+        }});
+        let schema = ConfigSchema::compile(&schema.to_string()).unwrap();
+        let (old, new) = (json!({"said": 1, "unsaid": 2}), json!({"said": 2, "unsaid": 1}));
+        let lines = diff_documents(&schema, &old, &new, &|_| Value::Null);
+        let risk = change_risk(&schema, &lines);
+        assert_eq!(risk.direction, RiskDirection::Increases);
+        assert_eq!(
+            (risk.reasons.as_slice(), risk.undeclared.as_slice()),
+            (["/said".to_owned(), "/unsaid".to_owned()].as_slice(), ["/unsaid".to_owned()].as_slice())
+        );
+        let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "said: 1 → 2; raises risk",
+                "unsaid: 2 → 1; counts as raising risk, since the bot's schema declares no `x-risk` for it"
+            ]
         );
     }
 

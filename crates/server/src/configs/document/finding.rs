@@ -42,7 +42,12 @@ pub struct ConfigFinding {
 impl From<ConfigFinding> for FieldError {
     fn from(finding: ConfigFinding) -> Self {
         let said = finding.reason.unwrap_or(finding.expected);
-        let expected = format!("{}. {}", said.trim_end_matches('.'), finding.fix);
+        // A fix may say what is expected, and then says it alone.
+        let expected = if finding.fix.contains(&said) {
+            finding.fix
+        } else {
+            format!("{}. {}", said.trim_end_matches('.'), finding.fix)
+        };
         Self { pointer: finding.pointer, got: finding.got, expected }
     }
 }

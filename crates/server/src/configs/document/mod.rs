@@ -13,6 +13,8 @@ mod schema_check;
 #[cfg(test)]
 mod schema_tests;
 mod shown;
+mod type_words;
+mod undeclared_risk;
 mod written_value;
 
 pub use config_change::ConfigChange;

@@ -17,6 +17,8 @@ use super::schema_check::{
     MOST_SCHEMA_BYTES, SchemaFault, clean_texts, expand_schema, find_roles, strip_values,
 };
 
+use super::undeclared_risk::fields_without_risk;
+
 /// Findings of one check, at most: the first ones suffice to see what is wrong.
 const MOST_FINDINGS: usize = 100;
 
@@ -36,12 +38,13 @@ pub(crate) struct ConfigSchema {
     pub sha256: String,
 }
 
-/// Reads a schema as botops does when a bot brings it.
+/// Reads a schema as botops does when a bot brings it. What it returns are the fields of which it does not say what a
+/// change does to the risk, as pointers into a document.
 ///
 /// # Errors
 /// Why the config of the bot would be left alone, and what its author can do.
-pub fn read_bot_schema(text: &str) -> Result<(), SchemaComplaint> {
-    let read = ConfigSchema::compile(text).map(drop);
+pub fn read_bot_schema(text: &str) -> Result<Vec<String>, SchemaComplaint> {
+    let read = ConfigSchema::compile(text).map(|schema| fields_without_risk(&schema.value));
     read.map_err(|fault| SchemaComplaint {
         pointer: fault.pointer,
         said: format!("{}. {}.", fault.what, fault.remedy.trim_end_matches('.')),
@@ -310,10 +313,9 @@ impl ConfigSchema {
         let Some(node) = self.at(pointer) else {
             return ("a field of the schema".to_owned(), "Look at GET config/schema.".to_owned());
         };
-        let help = node["x-help"].as_str().or(node["description"].as_str()).unwrap_or_default().to_owned();
         if let Some(options) = node["enum"].as_array() {
             let options: Vec<String> = options.iter().map(Value::to_string).collect();
-            return (format!("one of {}", options.join(", ")), help);
+            return with_fix(node, format!("one of {}", options.join(", ")));
         }
         let kinds: Vec<&str> = match &node["type"] {
             Value::String(kind) => vec![kind.as_str()],
@@ -347,7 +349,7 @@ impl ConfigSchema {
         if let Some(most) = node["maxItems"].as_u64() {
             text.push_str(&format!(" of at most {most} items"));
         }
-        (text, help)
+        with_fix(node, text)
     }
 
     /// A value as findings may show it: masked when secret, shortened when long.
@@ -387,7 +389,8 @@ impl ConfigSchema {
                 (None, Some(limit)) => ("low", format!("rather not below {limit}")),
                 (None, None) => return,
             };
-            let fix = node["x-help"].as_str().unwrap_or_default().to_owned();
+            let help = node["x-help"].as_str().filter(|help| !help.is_empty());
+            let fix = help.unwrap_or("Look whether this value is meant.").to_owned();
             let (rule, got) = (rule.to_owned(), self.shown(&pointer, value));
             warnings.push(ConfigFinding {
                 pointer,
@@ -407,6 +410,17 @@ impl ConfigSchema {
             self.warn(&node["items"], value, format!("{pointer}/{index}"), warnings);
         }
     }
+}
+
+/// What a field takes, and what to do: what the bot says of it, or else what would be right.
+fn with_fix(node: &Value, wanted: String) -> (String, String) {
+    let write = || format!("Write {}.", wanted.trim_end_matches(','));
+    let fix = match (node["x-help"].as_str(), node["description"].as_str()) {
+        (Some(help), _) if !help.is_empty() => help.to_owned(),
+        (_, Some(description)) if !description.is_empty() => format!("{} {description}", write()),
+        _ => write(),
+    };
+    (wanted, fix)
 }
 
 /// A number, or an amount as text.

@@ -7,6 +7,8 @@
 use botops_contract::FieldRole;
 use serde_json::{Map, Value};
 
+use super::type_words::find_type_mistake;
+
 /// The longest schema, in bytes; paperbot's has 14 KiB.
 pub(crate) const MOST_SCHEMA_BYTES: usize = 256 * 1024;
 
@@ -267,6 +269,12 @@ impl<'a> SchemaWalk<'a> {
     ) -> Result<(), SchemaFault> {
         match form_of(keyword, at)? {
             KeywordForm::Plain => {
+                if keyword == "type"
+                    && let Some(mistake) = find_type_mistake(value)
+                {
+                    let at = format!("{at}{}", mistake.place);
+                    return Err(SchemaFault::new(&at, mistake.what, mistake.remedy));
+                }
                 expanded.insert(keyword.to_owned(), value.clone());
             }
             KeywordForm::Fields => {

@@ -55,6 +55,34 @@ fn an_unknown_field_is_named_with_a_near_one_and_without_its_value() {
 }
 
 #[test]
+fn every_mistake_says_what_to_write_instead() {
+    let schema = json!({"type": "object", "additionalProperties": false, "required": ["a"], "properties": {
+        "a": {"type": "number", "minimum": 1, "maximum": 2},
+        "b": {"type": "string", "enum": ["x", "y"]},
+        "c": {"type": "integer", "description": "How many."},
+        "d": {"type": "boolean"}, "e": {"type": "number", "x-help": ""}}});
+    let schema = ConfigSchema::compile(&schema.to_string()).unwrap();
+    for document in [
+        json!({}),
+        json!({"a": 3}),
+        json!({"a": "x"}),
+        json!({"a": 1, "b": "z"}),
+        json!({"a": 1, "c": 1.5}),
+        json!({"a": 1, "d": 1}),
+        json!({"a": 1, "e": null}),
+        json!({"a": 1, "f": 1}),
+        json!([]),
+    ] {
+        let findings = schema.check(&document);
+        assert!(!findings.is_empty(), "{document}");
+        for finding in findings {
+            let is_told = finding.fix.starts_with("Write ") || finding.fix.contains("emove it");
+            assert!((is_told || finding.fix.starts_with("Add ")) && finding.fix.len() > 8, "{finding:?}");
+        }
+    }
+}
+
+#[test]
 fn without_a_schema_there_is_one_for_reads() {
     for any in [true, false] {
         let findings = ConfigSchema::without_fields(any).check(&json!({"a": 1}));
@@ -88,7 +116,22 @@ fn what_cannot_be_worked_with_is_named_with_its_place() {
     refuses(&json!([]), "", "an object or a boolean");
     refuses(&json!({"type": "array"}), "/type", "not an object");
     refuses(&one_field(&json!({"maximun": 1})), "/properties/a/maximun", "`maximum`");
-    refuses(&one_field(&json!({"type": "numbr"})), "/properties/a/type", "2020-12");
+    for (word, place, said) in [
+        (json!("numbr"), "", "`\"number\"`"),
+        (json!("float"), "", "`float` is no type of JSON Schema, which has `string`, `number`,"),
+        (json!("float"), "", "`\"number\"`, which is most likely meant"),
+        (json!("Int"), "", "`\"integer\"`"),
+        (json!(["string", "none"]), "/1", "`\"null\"`"),
+        (json!({"anyOf": []}), "", "an object"),
+        (json!("whatever"), "", "Write one of them"),
+        (json!(3), "", "`3` is no type"),
+        (json!([]), "", "a list"),
+    ] {
+        refuses(&one_field(&json!({ "type": word })), &format!("/properties/a/type{place}"), said);
+    }
+    // Also where it is no field of its own.
+    let alternative = json!({"anyOf": [{"type": "bool"}, {"type": "null"}]});
+    refuses(&one_field(&alternative), "/properties/a/anyOf/0/type", "`\"boolean\"`");
     refuses(&one_field(&json!({"x-apply": "later"})), "/properties/a/x-apply", "`restart`");
     refuses(&one_field(&json!({"x-risk": {"direction": "up"}})), "/properties/a/x-risk", "`class`");
     refuses(&one_field(&json!({"pattern": "(?=a)"})), "/properties/a/pattern", "look-around");
