@@ -69,7 +69,7 @@ steps:
   - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading}}
   - id: look
     uses: bot.status
-    until: {every_ms: 100, for_s: 900, expect: [{that: /phase, is: eq, value: degraded}]}
+    until: {every_ms: 100, for_s: 600, expect: [{that: /phase, is: eq, value: degraded}]}
 ";
 
 fn start(folder: &Path, bot: &ScriptedBot, clock: &WallClock) -> BotopsProcess {
