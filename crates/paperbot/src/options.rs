@@ -58,7 +58,7 @@ pub struct PaperbotOptions {
     /// The time between two price points
     #[arg(long, env = "PAPERBOT_TICK", hide_env_values = true, default_value = "250ms", value_parser = duration)]
     pub tick: Duration,
-    /// Cash of a new account
+    /// Cash of a new account, from 0 to 10^15
     #[arg(long, env = "PAPERBOT_CASH", hide_env_values = true, default_value = "100000", value_parser = read_cash)]
     pub cash: Decimal,
     /// Which broker stands behind the bot.

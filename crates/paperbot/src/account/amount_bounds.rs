@@ -3,8 +3,6 @@
 
 use rust_decimal::Decimal;
 
-use super::ledger::{LedgerEntry, OrderFill, PlacedOrder};
-
 /// The most money that an account has, with all that it can gain: 10^18.
 const MOST_MONEY: Decimal = Decimal::from_parts(2_808_348_672, 232_830_643, 0, false, 0);
 
@@ -27,7 +25,7 @@ pub(crate) fn cash_fault(cash: Decimal) -> Option<String> {
 }
 
 /// Why this is no amount of money of an account; `None` when it may be one.
-fn money_fault(name: &str, money: Decimal) -> Option<String> {
+pub(super) fn money_fault(name: &str, money: Decimal) -> Option<String> {
     let most = MOST_MONEY;
     (money.abs() > most).then(|| format!("`{name}` is {money}, more than an account can have ({most})"))
 }
@@ -39,49 +37,11 @@ pub(crate) fn price_fault(name: &str, price: Decimal) -> Option<String> {
     (!is_price).then(|| format!("`{name}` is {price}, no price from {least} to {most}"))
 }
 
-fn quantity_fault(quantity: Decimal) -> Option<String> {
+/// Why this is no number of shares; `None` when it may be one.
+pub(super) fn quantity_fault(quantity: Decimal) -> Option<String> {
     let (least, most) = (FEWEST_SHARES, MOST_PRICE_OR_SHARES);
     let is_quantity = (least..=most).contains(&quantity);
     (!is_quantity).then(|| format!("`quantity` is {quantity}, no number of shares from {least} to {most}"))
-}
-
-/// The first amount of a ledger line that no account can have; `None` when all may be.
-pub(crate) fn entry_fault(entry: &LedgerEntry) -> Option<String> {
-    match entry {
-        LedgerEntry::Opened { cash, .. } => cash_fault(*cash),
-        LedgerEntry::Placed(order) | LedgerEntry::Refused { order, .. } => order_fault(order),
-        LedgerEntry::Filled(fill) => fill_fault(fill),
-        LedgerEntry::Day { equity, .. } | LedgerEntry::Peak { equity } => money_fault("equity", *equity),
-        LedgerEntry::Reset { daily_pl, equity, .. } => {
-            money_fault("daily_pl", *daily_pl).or_else(|| money_fault("equity", *equity))
-        }
-        LedgerEntry::Started { .. }
-        | LedgerEntry::Stopped { .. }
-        | LedgerEntry::Cancelled { .. }
-        | LedgerEntry::Paused { .. }
-        | LedgerEntry::Resumed { .. }
-        | LedgerEntry::Tripped { .. }
-        | LedgerEntry::Command { .. } => None,
-    }
-}
-
-fn order_fault(order: &PlacedOrder) -> Option<String> {
-    // What is computed from a price may be rounded to zero, or an offset may be larger than the price.
-    let computed = [
-        ("limit_price", order.limit_price),
-        ("stop_price", order.stop_price),
-        ("target_price", order.target_price),
-    ];
-    quantity_fault(order.quantity)
-        .or_else(|| price_fault("decided_price", order.decided_price))
-        .or_else(|| computed.into_iter().find_map(|(name, price)| money_fault(name, price?)))
-}
-
-fn fill_fault(fill: &OrderFill) -> Option<String> {
-    quantity_fault(fill.quantity)
-        .or_else(|| price_fault("price", fill.price).filter(|_| !fill.price.is_zero()))
-        .or_else(|| money_fault("commission", fill.commission))
-        .or_else(|| money_fault("slippage", fill.slippage))
 }
 
 #[cfg(test)]
@@ -92,7 +52,9 @@ mod tests {
 
     use super::*;
     use crate::account::book::{AccountBook, SymbolPrices};
-    use crate::account::ledger::{LedgerLine, OrderPurpose};
+    use crate::account::ledger::{
+        LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder, entry_fault,
+    };
     use crate::account::performance::performance_of;
 
     #[test]

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::amount_bounds::entry_fault;
+use super::amount_bounds::{cash_fault, money_fault, price_fault, quantity_fault};
 use super::append_file::AppendOnlyFile;
 use botops_contract::{CommandResult, OrderType, Side, Verb};
 
@@ -195,6 +195,45 @@ impl Ledger {
         self.next = lines.last().map_or(self.next, |line| line.n + 1);
         Ok(lines)
     }
+}
+
+/// The first amount of a ledger line that no account can have; `None` when all may be.
+pub(crate) fn entry_fault(entry: &LedgerEntry) -> Option<String> {
+    match entry {
+        LedgerEntry::Opened { cash, .. } => cash_fault(*cash),
+        LedgerEntry::Placed(order) | LedgerEntry::Refused { order, .. } => order_fault(order),
+        LedgerEntry::Filled(fill) => fill_fault(fill),
+        LedgerEntry::Day { equity, .. } | LedgerEntry::Peak { equity } => money_fault("equity", *equity),
+        LedgerEntry::Reset { daily_pl, equity, .. } => {
+            money_fault("daily_pl", *daily_pl).or_else(|| money_fault("equity", *equity))
+        }
+        LedgerEntry::Started { .. }
+        | LedgerEntry::Stopped { .. }
+        | LedgerEntry::Cancelled { .. }
+        | LedgerEntry::Paused { .. }
+        | LedgerEntry::Resumed { .. }
+        | LedgerEntry::Tripped { .. }
+        | LedgerEntry::Command { .. } => None,
+    }
+}
+
+fn order_fault(order: &PlacedOrder) -> Option<String> {
+    // What is computed from a price may be rounded to zero, or an offset may be larger than the price.
+    let computed = [
+        ("limit_price", order.limit_price),
+        ("stop_price", order.stop_price),
+        ("target_price", order.target_price),
+    ];
+    quantity_fault(order.quantity)
+        .or_else(|| price_fault("decided_price", order.decided_price))
+        .or_else(|| computed.into_iter().find_map(|(name, price)| money_fault(name, price?)))
+}
+
+fn fill_fault(fill: &OrderFill) -> Option<String> {
+    quantity_fault(fill.quantity)
+        .or_else(|| price_fault("price", fill.price).filter(|_| !fill.price.is_zero()))
+        .or_else(|| money_fault("commission", fill.commission))
+        .or_else(|| money_fault("slippage", fill.slippage))
 }
 
 #[cfg(test)]
