@@ -61,11 +61,11 @@ pub(super) fn ending_event(command: &OpenCommand, ending: &CommandEnding) -> New
     NewEvent::own(EventKind::Control, severity, message, data)
 }
 
-/// The event on a command whose asker went away before the answer.
+/// The event on a command whose request ended before the answer: its time was over, or botops stopped.
 pub(super) fn abandoned_event(command: &OpenCommand) -> NewEvent {
     let (verb, actor) = (command.verb, &command.asker.actor);
     let message = format!(
-        "{actor} told the bot to {verb} and went away before it answered; what it did is not known yet ({})",
+        "{actor} told the bot to {verb}, and the request ended before it answered; what it did is not known yet ({})",
         command.reason
     );
     let data = json!({

@@ -174,7 +174,7 @@ impl OpenCommands {
         self.store.post("the open commands", move |connection| Ok(put_value(connection, &key, &text)?));
     }
 
-    /// Publishes that the asker of a command went away before the answer.
+    /// Publishes that the request of a command ended before the answer.
     pub(super) fn publish_abandoned(&self, command: &OpenCommand) {
         self.events.publish(abandoned_event(command));
     }
