@@ -228,6 +228,36 @@ async fn a_change_goes_on_without_its_client_and_its_key_tells_how_it_ended() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_unknown_effect_is_not_given_to_a_later_start_of_the_bot() {
+    let folder = folder();
+    let (mut bot, running) = with_bot(folder.path()).await;
+    bot.script().refuse = Some(refusal("no_answer", "it may still act"));
+    bot.script().refuse_status = axum::http::StatusCode::GATEWAY_TIMEOUT;
+    bot.script().act_anyway = true;
+    let why = json!({"reason": "a test of keys"});
+    let flatten = "/api/v1/control/flatten";
+    assert_eq!(post(&running, flatten, "once", &why).await.1["effect"], "unknown");
+    // The same start of the bot knows the id.
+    bot.script().refuse = None;
+    let (status, again) = post(&running, flatten, "once", &why).await;
+    assert_eq!((status, &again["replayed"]), (200, &json!(true)), "{again:#}");
+    bot.script().refuse = Some(refusal("no_answer", "it may still act"));
+    assert_eq!(post(&running, flatten, "lost", &why).await.1["effect"], "unknown");
+    bot.script().refuse = None;
+    bot.restart();
+    let other = || async {
+        running.get("/api/v1/state").await.1["bot"]["boot_epoch"]
+            == bot.script().hello.boot_epoch.clone().unwrap()
+    };
+    until("the new start is seen", SOON, other).await;
+    let before = bot.count("POST", "commands/flatten");
+    let (status, problem) = post(&running, flatten, "lost", &why).await;
+    assert_eq!((status, &problem["effect"]), (504, &json!("unknown")), "{problem:#}");
+    assert_eq!(bot.count("POST", "commands/flatten"), before, "it would act a second time");
+    running.stop().await;
+}
+
 /// What the journal says of calls of tools, in order.
 async fn told_of_tools(running: &Running) -> Vec<(Value, Value)> {
     let (_, page) = running.get("/api/v1/events?kind=control&after=0&limit=200").await;

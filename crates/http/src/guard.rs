@@ -137,22 +137,7 @@ impl RequestGuard {
             };
             response = place.finish(response);
         } else if is_change {
-            let name = operation.map_or("unknown", |operation| &operation.id);
-            let key = key_id.unwrap_or_default();
-            let is_replayed = response.headers().contains_key(keyed_change::REPLAYED);
-            let again = if is_replayed { " as before: nothing was done now" } else { "" };
-            tracing::info!(
-                target: CHANGES_BY_OPERATORS,
-                {
-                request.id = id.as_str(),
-                operation = name,
-                key.id = key,
-                http.status = response.status().as_u16(),
-                http.replayed = is_replayed
-                },
-                "{name} by {key}: {}{again}",
-                response.status().as_u16()
-            );
+            log_change(id.as_str(), operation, key_id.unwrap_or_default(), &response);
         }
         let headers = response.headers_mut();
         if let Some(left) = left {
@@ -323,6 +308,25 @@ impl RequestGuard {
             Err(_) => Err(Error::new(Code::DeadlineExceeded)),
         }
     }
+}
+
+/// One line about a change that was answered, for the log of what operators changed.
+fn log_change(id: &str, operation: Option<&ApiOperation>, key: &str, response: &Response) {
+    let name = operation.map_or("unknown", |operation| &operation.id);
+    let is_replayed = response.headers().contains_key(keyed_change::REPLAYED);
+    let again = if is_replayed { " as before: nothing was done now" } else { "" };
+    let status = response.status().as_u16();
+    tracing::info!(
+        target: CHANGES_BY_OPERATORS,
+        {
+        request.id = id,
+        operation = name,
+        key.id = key,
+        http.status = status,
+        http.replayed = is_replayed
+        },
+        "{name} by {key}: {status}{again}"
+    );
 }
 
 fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(), Error> {

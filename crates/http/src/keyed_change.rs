@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -58,6 +59,8 @@ pub struct ChangeClaim {
     pub id: String,
     /// False when the key could not be made durable: it may act again after a restart.
     pub is_kept: bool,
+    /// Whether the change was begun before under this key, and what that did is not known or is the handler's to say.
+    pub is_again: bool,
 }
 
 /// The claim of the request's `Idempotency-Key`, for handlers that record under which key a change was made.
@@ -74,7 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         if let Some(claim) = parts.extensions.get::<ChangeClaim>() {
             return Ok(Self(Some(claim.clone())));
         }
-        let claim = |key: String| ChangeClaim { id: key.clone(), key, is_kept: false };
+        let claim = |key: String| ChangeClaim { id: key.clone(), key, is_kept: false, is_again: false };
         Ok(Self(read_key(&parts.headers)?.map(claim)))
     }
 }
@@ -274,6 +277,12 @@ async fn outcome_of(response: Response) -> (ChangeOutcome, Response) {
         // Refused by the router: no handler ran.
         return (ChangeOutcome::Nothing, response);
     }
+    let media =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if response.status().is_server_error() && !media.contains("json") {
+        // No handler's own answer: it broke off somewhere.
+        return (ChangeOutcome::Unknown(None), response);
+    }
     let (parts, body) = response.into_parts();
     let Ok(body) = body.collect().await else {
         let error = Error::new(Code::Internal).caused_by("the answer of a change broke off");
@@ -308,7 +317,7 @@ fn copy_headers(from: &[(String, String)], into: &mut HeaderMap) {
     for (name, value) in from {
         let pair = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
         // The body may have another length by now.
-        if let Some((name, value)) = pair.filter(|(name, _)| name != axum::http::header::CONTENT_LENGTH) {
+        if let Some((name, value)) = pair.filter(|(name, _)| name != CONTENT_LENGTH) {
             into.append(name, value);
         }
     }

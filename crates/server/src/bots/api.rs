@@ -185,23 +185,20 @@ impl BotControl {
     ) -> Result<ControlView, Error> {
         let (reason, args) = check_request(verb, request)?;
         self.check_capability(&args)?;
+        let is_again = claim.as_ref().is_some_and(|claim| claim.is_again);
         let key_kept = claim.as_ref().map(|claim| claim.is_kept).filter(|_| !dry_run);
         let command_id = claim.map_or_else(|| Uuid::now_v7().to_string(), |claim| claim.key);
-        // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
-        // different callers must not meet.
-        let sent_id = if dry_run {
-            format!("dry-{}", Uuid::now_v7())
-        } else {
-            format!("{}/{command_id}", actor.key_id.replace('%', "%25").replace('/', "%2F"))
-        };
-        let (valid_for_ms, expires_at) = (None, None);
+        let sent_id = sent_id_of(&actor.key_id, &command_id, dry_run);
+        if is_again && !self.bots.may_give_again(&sent_id) {
+            return Err(lost_command(&command_id));
+        }
         let command = CommandRequest {
             command_id: sent_id,
             reason: reason.clone(),
             args,
             dry_run,
-            valid_for_ms,
-            expires_at,
+            valid_for_ms: None,
+            expires_at: None,
         };
         let asker = CommandAsker {
             actor: actor.key_id.to_string(),
@@ -289,6 +286,32 @@ impl BotControl {
         let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
         self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
     }
+}
+
+/// The id by which the bot knows a command.
+///
+/// It keeps the first answer under an id: a prediction must not take the real one's place, and keys of different callers
+/// must not meet.
+fn sent_id_of(key_id: &str, command_id: &str, dry_run: bool) -> String {
+    if dry_run {
+        return format!("dry-{}", Uuid::now_v7());
+    }
+    format!("{}/{command_id}", key_id.replace('%', "%25").replace('/', "%2F"))
+}
+
+/// The failure of a repetition that the bot could carry out a second time.
+fn lost_command(command_id: &str) -> Error {
+    Error::new(Code::BotTimeout)
+        .detail(
+            "the first command under this key was given to another start of the bot, or it is not known any more to which; \
+             this one could carry it out again, so it was not sent",
+        )
+        .remedy(
+            "Read the state and the `control` events with this command id. If the command is still wanted then, send it with a \
+             new `Idempotency-Key`.",
+        )
+        .effect(Effect::Unknown)
+        .context("command_id", command_id)
 }
 
 fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {

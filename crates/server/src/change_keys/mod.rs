@@ -44,6 +44,7 @@ struct ChangeKeysInner {
     table: Mutex<KeyTable>,
     /// Changes whenever a change ends.
     ended: watch::Sender<u64>,
+    running_wait: Duration,
 }
 
 impl ChangeKeys {
@@ -74,6 +75,7 @@ impl ChangeKeys {
                 clock,
                 table: Mutex::new(table),
                 ended: watch::Sender::new(0),
+                running_wait: RUNNING_WAIT,
             }),
         };
         dated_anew.into_iter().for_each(|key| keys.post(key));
@@ -98,7 +100,7 @@ impl ChangeKeys {
     }
 
     async fn decide(&self, change: KeyedChange) -> Result<KeyDecision, Error> {
-        let limit = tokio::time::Instant::now() + RUNNING_WAIT;
+        let limit = tokio::time::Instant::now() + self.inner.running_wait;
         loop {
             let mut ended = self.inner.ended.subscribe();
             let (standing, forgotten) = {
@@ -126,7 +128,8 @@ impl ChangeKeys {
 
     /// Makes a new key durable. A command does not wait long for that.
     async fn keep(&self, key: StoredKey) -> Result<ChangeClaim, Error> {
-        let mut claim = ChangeClaim { key: key.key.clone(), id: key.claim.clone(), is_kept: true };
+        let mut claim =
+            ChangeClaim { key: key.key.clone(), id: key.claim.clone(), is_kept: true, is_again: false };
         let mut unkept = UnkeptKey { keys: self, key: Some(key.clone()) };
         let (boot_id, row) = (self.inner.clock.boot_id.clone(), key.clone());
         let write = self.inner.store.write(move |connection| Ok(rows::put_key(connection, &row, &boot_id)?));
@@ -219,7 +222,7 @@ struct UnkeptKey<'a> {
 impl Drop for UnkeptKey<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            let claim = ChangeClaim { key: key.key, id: key.claim, is_kept: false };
+            let claim = ChangeClaim { key: key.key, id: key.claim, is_kept: false, is_again: false };
             drop(self.keys.record(&key.actor, &claim, ChangeOutcome::Nothing));
         }
     }
@@ -228,19 +231,56 @@ impl Drop for UnkeptKey<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use botops_core::error::Code;
+    use botops_core::error::{Code, Effect};
 
-    #[tokio::test]
-    async fn a_new_run_knows_what_the_last_one_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("ops.db")).unwrap();
-        let change = |key: &str, operation: &str| KeyedChange {
+    fn change(key: &str, operation: &str) -> KeyedChange {
+        KeyedChange {
             actor: "ops".into(),
             key: key.to_owned(),
             operation: operation.to_owned(),
             call: "POST /x".to_owned(),
             digest: "d".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repetition_waits_for_the_first_and_then_says_that_it_is_still_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let mut keys = ChangeKeys::open(store).await.unwrap();
+        Arc::get_mut(&mut keys.inner).unwrap().running_wait = Duration::from_millis(50);
+        let silence = change("k", "add_health_silence");
+        assert!(matches!(keys.decide(silence.clone()).await, Ok(KeyDecision::Perform(_))));
+        let error = keys.decide(silence).await.unwrap_err();
+        let problem = error.problem("", chrono::Utc::now());
+        assert_eq!((error.code(), problem.effect), (Code::DeadlineExceeded, Effect::Unknown));
+        assert!(problem.cause.contains("under way"), "{}", problem.cause);
+    }
+
+    #[tokio::test]
+    async fn a_command_does_not_wait_for_a_store_that_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let store = Store::open(&path).unwrap();
+        let keys = ChangeKeys::open(store.clone()).await.unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let Ok(KeyDecision::Perform(claim)) = keys.decide(change("k", "pause")).await else {
+            panic!("a pause is always possible")
         };
+        assert!(!claim.is_kept, "its answer says so");
+        other.execute_batch("ROLLBACK").unwrap();
+        let body = botops_http::KeptAnswer { status: 200, headers: Vec::new(), body: "{}".into() };
+        keys.end(&"ops".into(), &claim, ChangeOutcome::Answered(body)).await;
+        store.flush().await;
+        let next = ChangeKeys::open(store).await.unwrap();
+        assert!(matches!(next.decide(change("k", "pause")).await, Ok(KeyDecision::Replay(_))));
+    }
+
+    #[tokio::test]
+    async fn a_new_run_knows_what_the_last_one_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
         let keys = ChangeKeys::open(store.clone()).await.unwrap();
         for key in ["answered", "begun", "nothing"] {
             let Ok(KeyDecision::Perform(claim)) = keys.decide(change(key, "add_health_silence")).await else {

@@ -119,8 +119,12 @@ impl KeyTable {
         if stored.operation != change.operation || !is_same {
             return KeyStanding::Refused(mismatch(stored));
         }
-        let claim =
-            ChangeClaim { key: stored.key.clone(), id: stored.claim.clone(), is_kept: stored.is_kept };
+        let claim = ChangeClaim {
+            key: stored.key.clone(),
+            id: stored.claim.clone(),
+            is_kept: stored.is_kept,
+            is_again: true,
+        };
         let has_own_row = WITH_OWN_ROW.contains(&&*stored.operation);
         let is_remembered = is_command(&stored.operation) && now - stored.begun_uptime_ms < COMMAND_MEMORY_MS;
         match &stored.state {
@@ -203,11 +207,8 @@ impl KeysOfActor {
         let claim = Uuid::now_v7().to_string();
         if self.by_key.len() >= KEYS_MAX || self.bytes >= KEY_BYTES_MAX {
             if is_command(&change.operation) {
-                return KeyStanding::Unkept(ChangeClaim {
-                    key: change.key.clone(),
-                    id: claim,
-                    is_kept: false,
-                });
+                let key = change.key.clone();
+                return KeyStanding::Unkept(ChangeClaim { key, id: claim, is_kept: false, is_again: false });
             }
             return KeyStanding::Refused(self.full(now));
         }
@@ -347,7 +348,9 @@ mod tests {
 
     fn claim_of(standing: KeyStanding) -> ChangeClaim {
         match standing {
-            KeyStanding::New(key) => ChangeClaim { key: key.key, id: key.claim, is_kept: true },
+            KeyStanding::New(key) => {
+                ChangeClaim { key: key.key, id: key.claim, is_kept: true, is_again: false }
+            }
             KeyStanding::Again(claim) | KeyStanding::Unkept(claim) => claim,
             other => panic!("{other:?}"),
         }

@@ -37,8 +37,8 @@ pub(super) fn ending_event(command: &OpenCommand, ending: &CommandEnding) -> New
             };
             let severity = if state["as_asked"] == true { Severity::Medium } else { Severity::High };
             let text = format!(
-                "{what}: what became of it is still unknown ({why}); {shown}. A person has to look at the bot; \
-                 the same command with the same Idempotency-Key acts once, now if the bot never got it"
+                "{what}: what became of it is still unknown ({why}); {shown}. A person has to look at the bot, \
+                 and gives the command with a new Idempotency-Key if it is still wanted then"
             );
             ("still_unknown", severity, text)
         }
