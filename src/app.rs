@@ -103,6 +103,7 @@ impl App {
                 &handles.configs,
             ),
             cors: CorsPolicy::new(settings.cors_origins.clone()),
+            keyed: handles.change_keys.keyed_changes(),
         };
         let guard = Arc::new(RequestGuard::new(router, options));
         spawn_guard_pruning(guard.clone(), &tasks);

@@ -5,6 +5,7 @@ use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
 use botops_server::bots::{BotControl, Bots, BotsOptions, Supervisor};
+use botops_server::change_keys::ChangeKeys;
 use botops_server::configs::{Configs, ConfigsOptions};
 use botops_server::errors::ErrorList;
 use botops_server::events::Events;
@@ -19,6 +20,8 @@ use botops_server::workflows::{WorkflowPeers, Workflows, WorkflowsOptions};
 pub struct FeatureHandles {
     /// The SQLite file in which the features keep what must last.
     pub store: Store,
+    /// The idempotency keys of all changes.
+    pub change_keys: ChangeKeys,
     /// The journal of events, numbered across restarts.
     pub events: Events,
     /// The connection to the bot: its latest state, its presence, requests to it.
@@ -47,6 +50,7 @@ impl FeatureHandles {
     /// When the store cannot be opened.
     pub async fn open(settings: &Settings, metrics: &Metrics, tasks: &Tasks) -> Result<Self, Error> {
         let store = Store::open(&settings.data_dir.join("ops.db"))?;
+        let change_keys = ChangeKeys::open(store.clone()).await?;
         let events = Events::open(store.clone()).await?;
         let supervisor = Supervisor::new(
             settings.supervisor.clone(),
@@ -92,6 +96,7 @@ impl FeatureHandles {
         overview.register_metrics(metrics);
         Ok(Self {
             store,
+            change_keys,
             events,
             bots,
             control,

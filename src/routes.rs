@@ -82,10 +82,11 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
         .merge(bots::routes().serve(handles.control.clone()))
         .merge(workflows::routes().serve(handles.workflows.clone()));
     // Plain language calls the features' routes through this.
-    let inside = InternalCaller::new(router.clone(), &operations);
+    let keyed = handles.change_keys.keyed_changes();
+    let inside = InternalCaller::new(router.clone(), &operations, keyed.clone());
     let router = router.merge(ask::routes().serve(AskService::new(inside)));
     let mcp = mcp::router(McpOptions {
-        inside: InternalCaller::new(router.clone(), &operations),
+        inside: InternalCaller::new(router.clone(), &operations, keyed),
         bots: handles.bots.clone(),
         events: handles.events.clone(),
         hosts: access.hosts,
@@ -160,8 +161,8 @@ fn finish(document: &mut Value) {
         if let Some(operation) = item.get_mut("get").filter(|_| takes_shape) {
             shape(operation);
         }
-        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
-            finish_operation(operation);
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            finish_operation(method, operation);
         }
     }
 }
@@ -246,20 +247,47 @@ const ANY_ARGUMENT: &[Code] = &[Code::JsonInvalid, Code::ArgumentInvalid];
 /// Codes that any request with a body can fail with.
 const ANY_BODY: &[Code] = &[Code::RequestTimeout, Code::BodyTooLarge, Code::MediaTypeUnknown];
 
+/// Codes that any change can fail with because of its idempotency key.
+const ANY_CHANGE: &[Code] = &[Code::IdempotencyMismatch, Code::StoreUnavailable];
+
+/// Documents the header that every change honours.
+fn add_key_parameter(operation: &mut Value) {
+    let header = json!({"name": "Idempotency-Key", "in": "header", "required": false,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        "description": "The same key again returns the first answer and changes nothing twice, for 24 hours"});
+    match operation["parameters"].as_array_mut() {
+        Some(known) if known.iter().any(|one| one["name"] == "Idempotency-Key") => {}
+        Some(known) => known.push(header),
+        None => operation["parameters"] = json!([header]),
+    }
+}
+
 /// Adds the refusals of an operation by status: its own codes and those that any such request can fail with.
-fn finish_operation(operation: &mut Value) {
+fn finish_operation(method: &str, operation: &mut Value) {
     let is_open = operation["security"]
         .as_array()
         .is_some_and(|list| list.iter().all(|one| one.as_object().is_some_and(serde_json::Map::is_empty)));
     let scope =
         operation["security"].as_array().into_iter().flatten().find_map(|one| one["api_key"][0].as_str());
-    if let Some(scope) = scope.map(str::to_owned) {
+    let scope = scope.map(str::to_owned);
+    if let Some(scope) = &scope {
         operation["x-scope"] = json!(scope);
+    }
+    // What a `POST` with the scope `read` asks changes nothing.
+    let is_change = method != "get" && scope.as_deref().is_some_and(|scope| scope != "read");
+    if is_change {
+        add_key_parameter(operation);
     }
     // Refusals of the extractors, before the handler runs.
     let has_body = operation.get("requestBody").is_some();
     let takes = has_body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
-    let sets = [(true, ANY_REQUEST), (!is_open, ANY_KEY), (takes, ANY_ARGUMENT), (has_body, ANY_BODY)];
+    let sets = [
+        (true, ANY_REQUEST),
+        (!is_open, ANY_KEY),
+        (takes, ANY_ARGUMENT),
+        (has_body || is_change, ANY_BODY),
+        (is_change, ANY_CHANGE),
+    ];
     let own = operation["x-error-codes"].take();
     let is_own = |code: &Code| own.as_array().into_iter().flatten().any(|name| name == code.row().code);
     let is_met = |code: &Code| sets.iter().any(|(applies, set)| *applies && set.contains(code));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::handles::FeatureHandles;
 use botops_contract::{EventKind, Severity};
-use botops_core::error::{Code, Error};
+use botops_core::error::{Code, Effect, Error};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::Metrics;
 use botops_server::configs::{CommittedConfigView, SyncState};
@@ -315,8 +315,7 @@ async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd
     let is_own = !matches!(started, Ok(StartedRun::Joined(_)));
     let mut run = match started {
         Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
-        // Whatever the reason (a lock that is held, a store that is full), the run has not begun.
-        Err(error) => return HandlerEnd::NotTried(error.to_string()),
+        Err(error) => return end_without_run(&error),
     };
     let began = Instant::now();
     while !run.terminal {
@@ -345,6 +344,15 @@ async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd
             HandlerEnd::NotTried(error.message.clone())
         }
         Some(error) => HandlerEnd::Failed(format!("{summary}: {}", error.message)),
+    }
+}
+
+/// A run that did not begin, whatever the reason (a lock that is held, a store that is full), is no attempt. One that may
+/// have begun is.
+fn end_without_run(error: &Error) -> HandlerEnd {
+    match error.problem("", chrono::Utc::now()).effect {
+        Effect::None => HandlerEnd::NotTried(error.to_string()),
+        _ => HandlerEnd::Failed(error.to_string()),
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) enum RouteBody {
     /// The arguments of these names, as they were given.
     Members(&'static [&'static str]),
     Built(fn(&ToolArguments) -> Result<Value, Error>),
+    /// The same from the present time: an idempotency key stands for the arguments, not for the body.
+    BuiltNow(fn(&ToolArguments) -> Result<Value, Error>),
 }
 
 /// How the dry run of a change is made. Not used for reads.
@@ -113,10 +115,15 @@ impl ToolRoute {
         let body = match self.body {
             RouteBody::Nothing => None,
             RouteBody::Members(names) => Some(members(given, names)),
-            RouteBody::Built(build) => Some(build(given)?),
+            RouteBody::Built(build) | RouteBody::BuiltNow(build) => Some(build(given)?),
         };
         let header = |name: &str| Some(text_of(given, name).to_owned()).filter(|text| !text.is_empty());
         let mut call = InternalCall::with_body(self.method.into(), path + &query, body);
+        if matches!(self.body, RouteBody::BuiltNow(_)) {
+            let mut asked = given.clone();
+            asked.remove("idempotency_key");
+            call.stands_for = Some(Value::Object(asked));
+        }
         if self.if_match {
             call = call.header("if-match", header("if_match"));
         }

@@ -25,8 +25,8 @@ use super::tool::McpTool;
 use super::tools::TOOLS;
 use super::{resources, tasks};
 use botops_contract::{EventKind, Severity};
-use botops_core::error::{Code, Error, Problem};
-use botops_http::{Actor, BODY_LIMIT, InternalCaller};
+use botops_core::error::{Code, Effect, Error, Problem};
+use botops_http::{Actor, BODY_LIMIT, InternalAnswer, InternalCaller};
 use botops_server::bots::Bots;
 use botops_server::events::{Events, NewEvent};
 
@@ -125,33 +125,55 @@ impl McpServer {
         let is_change = tool.is_change(given);
         let outcome = self.options.inside.call(actor, call).await;
         if is_change {
-            self.record_change(
-                actor,
-                tool,
-                given,
-                outcome.as_ref().err().map(|problem| problem.error_code.as_str()),
-            );
+            self.record_change(actor, tool, given, &outcome);
         }
         outcome.map(|answer| (answer.body, answer.location))
     }
 
     /// Publishes an event about a change: key, client, tool and outcome. Of the arguments it has only their digest.
-    fn record_change(&self, actor: &Actor, tool: &McpTool, given: &ToolArguments, error: Option<&str>) {
+    fn record_change(
+        &self,
+        actor: &Actor,
+        tool: &McpTool,
+        given: &ToolArguments,
+        called: &Result<InternalAnswer, Box<Problem>>,
+    ) {
         use sha2::{Digest, Sha256};
         // The code of a broker is short: out of a digest it could be guessed.
         let mut given = given.clone();
         given.remove("args");
         let digest = Sha256::digest(Value::Object(given).to_string());
         let digest = data_encoding::HEXLOWER.encode(digest.get(..8).unwrap_or_default());
-        let outcome = error.unwrap_or("done");
+        let (outcome, severity) = proven_outcome(called);
+        let problem = called.as_ref().err();
         let (key, client) = (&*actor.key_id, actor.client.as_deref().unwrap_or("unknown"));
+        let message = match problem.filter(|problem| problem.effect == Effect::Unknown) {
+            Some(problem) => format!(
+                "{key} called {} over MCP; whether it acted is not known: {}",
+                tool.name, problem.cause
+            ),
+            None => format!("{key} called {} over MCP: {outcome}", tool.name),
+        };
         self.options.events.publish(NewEvent::own(
             EventKind::Control,
-            if error.is_some() { Severity::Medium } else { Severity::Low },
-            format!("{key} called {} over MCP: {outcome}", tool.name),
+            severity,
+            message,
             json!({"tool": tool.name, "key_id": key, "client": client, "request_id": &*actor.request_id,
-                "arguments_digest": digest, "outcome": outcome}),
+                "arguments_digest": digest, "outcome": outcome,
+                "error_code": problem.map(|problem| &problem.error_code),
+                "effect": problem.map(|problem| problem.effect)}),
         ));
+    }
+}
+
+/// What an answer proves, in one word: a run that was begun is not done, and what was answered before was not done now.
+fn proven_outcome(called: &Result<InternalAnswer, Box<Problem>>) -> (&str, Severity) {
+    match called {
+        Ok(answer) if answer.is_replayed || answer.body["replayed"] == true => ("replayed", Severity::Low),
+        Ok(answer) if answer.status == 202 => ("begun", Severity::Low),
+        Ok(_) => ("done", Severity::Low),
+        Err(problem) if problem.effect == Effect::Unknown => ("unknown", Severity::High),
+        Err(problem) => (&problem.error_code, Severity::Medium),
     }
 }
 

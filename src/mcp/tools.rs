@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::arguments::{ToolArguments, text_of};
-use super::route::RouteBody::{Built, Members};
+use super::route::RouteBody::{Built, BuiltNow, Members};
 use super::route::RouteChoice::{Given, Is};
 use super::route::{GET, POST, RouteDryRun, RouteMethod, ToolRoute};
 use super::tool::{CHANGE, McpTool, READ};
@@ -225,7 +225,7 @@ pub(super) static TOOLS: &[McpTool] = &[
             ToolRoute {
                 choice: Is("verb", "silence"),
                 path: "/api/v1/health/silences",
-                body: Built(silence_body),
+                body: BuiltNow(silence_body),
                 dry_run: RouteDryRun::Read("/api/v1/health/alerts"),
                 ..POST
             },

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 /// The modules of `crates/server`, lowest first. A module uses those in earlier rows, never others of its own row.
 const SERVER: &[&[&str]] = &[
     &["store"],
-    &["events"],
+    &["events", "change_keys"],
     &["operations_log"],
     &["bots"],
     &["errors", "health", "configs", "performance"],

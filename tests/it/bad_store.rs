@@ -158,3 +158,19 @@ async fn a_store_that_is_damaged_meanwhile_is_one_alert_and_answers_go_on() {
         .await;
     botops.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_that_could_not_be_stored_is_not_said_to_be_kept() {
+    let mut pair = crate::workflows::pair::Pair::start().await;
+    let faults = pair.fail_writes();
+    pair.serve(None).await;
+    pair.connected().await;
+    std::fs::write(faults.join("store.commit"), "").unwrap();
+    let silences = "/api/v1/health/silences";
+    let body = json!({"matchers": [{"name": "component", "value": "bot"}], "comment": "a test of a full disk",
+        "ends_at": chrono::Utc::now() + chrono::Duration::hours(1)});
+    let (status, problem) = kit::app::answer(pair.request(Method::POST, silences).json(&body)).await;
+    assert_eq!((status, &problem["effect"]), (503, &json!("applied")), "{problem:#}");
+    assert!(problem["cause"].as_str().unwrap().contains("could not be stored"), "{problem:#}");
+    assert_eq!(pair.get(silences).await["items"].as_array().map(Vec::len), Some(1), "it holds");
+}

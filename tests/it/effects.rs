@@ -200,6 +200,27 @@ async fn a_command_that_never_arrived_is_told_so_and_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_start_of_the_bot_that_does_not_know_a_command_proves_nothing() {
+    let folder = folder();
+    let (mut bot, running) = with_bot_that(folder.path(), STATUS).await;
+    {
+        let mut script = bot.script();
+        script.refuse = Some(refusal("no_answer", "it may still act"));
+        script.refuse_status = StatusCode::GATEWAY_TIMEOUT;
+        (script.act_anyway, script.keep_waiting) = (true, true);
+    }
+    // It carries the command out, and dies before it has told or written that.
+    give(&running, "flatten", "before-the-start").await;
+    assert_eq!(bot.script().report.position_list().len(), 0, "it acted");
+    bot.script().keep_waiting = false;
+    bot.restart();
+    let events = told_twice(&running, "before-the-start").await;
+    assert_eq!(outcomes(&events), ["unknown", "still_unknown"], "{events:#?}");
+    assert!(events[1]["message"].as_str().unwrap().contains("started again"), "{events:#?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bot_that_cannot_be_asked_leaves_it_to_a_person_with_what_the_state_shows() {
     let folder = folder();
     let (bot, running) = with_bot(folder.path()).await;
@@ -379,6 +400,20 @@ async fn a_run_that_could_not_tell_what_its_step_did_is_told_later() {
     assert_eq!(view["state"], "needs_attention", "what the run came to stays: {view:#}");
     assert!(pause(&view)["later"].as_str().unwrap().contains("carried it out"), "{view:#}");
     running.stop().await;
+    // As after a kill between the event that tells it and the line in the run's journal.
+    let database = rusqlite::Connection::open(bot.folder.path().join("data/ops.db")).unwrap();
+    assert_eq!(database.execute("DELETE FROM op_events WHERE type = 'command_ended'", []).unwrap(), 1);
+    drop(database);
+    let running = Running::start(bot.folder.path(), &settings).await;
+    let told = || async { pause(&running.get(&path).await.1)["later"].is_string() };
+    until("the next run of botops completes the record", SOON, told).await;
+    running.stop().await;
+    let running = Running::start(bot.folder.path(), &settings).await;
+    running.app.handles().store.flush().await;
+    running.stop().await;
+    let database = rusqlite::Connection::open(bot.folder.path().join("data/ops.db")).unwrap();
+    let count = "SELECT count(*) FROM op_events WHERE type = 'command_ended'";
+    assert_eq!(database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "it is told once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

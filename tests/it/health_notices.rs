@@ -64,6 +64,28 @@ async fn only_a_receiver_that_took_the_notice_counts_as_notified() {
     botops.stop().await;
 }
 
+/// It may have sent the message on before it fell silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_does_not_answer_is_not_said_to_have_taken_nothing() {
+    let (bot, folder) = (ScriptedBot::start(), kit::folder());
+    let (hook, peer) = (Stub::start(Peer::Hangs).await, Stub::start(Peer::Status(500)).await);
+    let url = format!("{}/hook", hook.base);
+    let settings = [("BOT_ALERT_WEBHOOK_URL", url.as_str()), ("BOT_CHECK_ALLOW", "127.0.0.1")];
+    let botops = beside(&bot, &folder, &settings).await;
+    add(&botops, &external("feed", &peer.base)).await;
+    let webhook = || async {
+        let states = get(&botops, "/api/v1/health/alerts").await["receivers"].clone();
+        receiver(&states, "webhook").clone()
+    };
+    kit::until("the try is over", LIMIT, || async { webhook().await["state"] == "failing" }).await;
+    let said = webhook().await["last_failure"]["answered"].as_str().unwrap().to_owned();
+    assert!(said.contains("whether it took the message is not known"), "{said}");
+    // The same key again lets it leave out what it had.
+    hook.set(Peer::Fine);
+    kit::until("it is told", LIMIT, || async { webhook().await["state"] == "ok" }).await;
+    botops.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alertmanager_that_is_away_is_shown_among_the_receivers() {
     let (bot, folder) = (ScriptedBot::start(), kit::folder());

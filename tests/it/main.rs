@@ -37,6 +37,7 @@ mod health_notices;
 mod health_recovery;
 mod health_trading;
 mod health_waits;
+mod idempotency;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod mcp;

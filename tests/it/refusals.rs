@@ -326,6 +326,13 @@ pub(crate) fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
         keys: ApiKeys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
         operations: OperationIndex::new(&OperationTable::of(&document), &HttpMetrics::new(&Metrics::new())),
         cors: CorsPolicy::default(),
+        keyed: botops_http::KeyedChanges::new(
+            Box::new(|_| {
+                Box::pin(async { Err(botops_core::error::Error::new(botops_core::error::Code::Stopping)) })
+            }),
+            Box::new(|_, _, _| Box::pin(async {})),
+            Box::new(|_, _| {}),
+        ),
     };
     botops_http::RequestGuard::new(router, options)
 }

@@ -28,7 +28,7 @@ where
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         refuse_encoded(&parts.headers)?;
-        let bytes = read(body).await?;
+        let bytes = read_body(body).await?;
         if bytes.is_empty() {
             let value = serde_json::from_value(Value::Null).or_else(|_| from_slice(b"{}"))?;
             return Ok(Self(value));
@@ -46,7 +46,11 @@ where
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Error> {
+/// The whole body.
+///
+/// # Errors
+/// [`Code::BodyTooLarge`], [`Code::RequestTimeout`]; [`Code::JsonInvalid`] when it breaks off.
+pub(super) async fn read_body(body: Body) -> Result<bytes::Bytes, Error> {
     let error = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(collected) => return Ok(collected.to_bytes()),
         Err(error) => error,
@@ -168,24 +172,18 @@ where
 }
 
 /// The `Idempotency-Key` header: 1 to 128 visible characters, with or without quotes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey(pub Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
-        if text.is_empty() || text.len() > 128 {
-            return Err(Error::new(Code::ArgumentInvalid)
-                .detail("the idempotency key cannot be used")
-                .field(
-                    "Idempotency-Key",
-                    botops_core::text::clean(text, 40),
-                    "1 to 128 visible characters",
-                ));
-        }
-        Ok(Self(Some(text.to_owned())))
+///
+/// # Errors
+/// [`Code::ArgumentInvalid`].
+pub(super) fn read_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    if text.is_empty() || text.len() > 128 {
+        return Err(Error::new(Code::ArgumentInvalid).detail("the idempotency key cannot be used").field(
+            "Idempotency-Key",
+            botops_core::text::clean(text, 40),
+            "1 to 128 visible characters",
+        ));
     }
+    Ok(Some(text.to_owned()))
 }

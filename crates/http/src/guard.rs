@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use axum::response::Response;
-use chrono::Utc;
 use futures_util::FutureExt;
 use tower::Service;
 
+use super::BODY_LIMIT;
 use super::answer_shape::{self, ShapeRequest};
 use super::auth::{Actor, ApiKeys, KnownKey};
 use super::extract::refuse_encoded;
+use super::failed_request::{FailedRequest, method_unknown, refusal};
+use super::keyed_change::{self, KeyedChanges};
 use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeyThrottle};
 use super::operations::{ApiOperation, OperationIndex, PathMethods};
 use super::refusal_log::RefusalLog;
 use super::unfinished_input::UnfinishedInput;
-use super::{BODY_LIMIT, json_with_status};
-use botops_core::error::{Code, Error, Problem, Severity};
+use botops_core::error::{Code, Error};
 use botops_core::telemetry::CHANGES_BY_OPERATORS;
 
 /// How long a handler may take. Longer than a long poll, which waits up to 30 s.
 const DEADLINE: Duration = Duration::from_secs(35);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The parts of the guard besides the router.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct GuardOptions {
     pub operations: OperationIndex,
     /// Origins whose pages may read answers.
     pub cors: CorsPolicy,
+    /// The keeper of idempotency keys.
+    pub keyed: KeyedChanges,
 }
 
 /// The guard around a router; one for all connections.
@@ -51,6 +53,7 @@ pub struct RequestGuard {
     keys: ApiKeys,
     operations: OperationIndex,
     cors: CorsPolicy,
+    keyed: KeyedChanges,
     wrong_keys: WrongKeyThrottle,
     refusals: RefusalLog,
     pub(super) input: Arc<UnfinishedInput>,
@@ -82,6 +85,7 @@ impl RequestGuard {
             keys: options.keys,
             operations: options.operations,
             cors: options.cors,
+            keyed: options.keyed,
             wrong_keys: WrongKeyThrottle::new(),
             refusals: RefusalLog::default(),
             input: Arc::default(),
@@ -133,19 +137,7 @@ impl RequestGuard {
             };
             response = place.finish(response);
         } else if is_change {
-            let name = operation.map_or("unknown", |operation| &operation.id);
-            let key = key_id.unwrap_or_default();
-            tracing::info!(
-                target: CHANGES_BY_OPERATORS,
-                {
-                request.id = id.as_str(),
-                operation = name,
-                key.id = key,
-                http.status = response.status().as_u16()
-                },
-                "{name} by {key}: {}",
-                response.status().as_u16()
-            );
+            log_change(id.as_str(), operation, key_id.unwrap_or_default(), &response);
         }
         let headers = response.headers_mut();
         if let Some(left) = left {
@@ -276,7 +268,7 @@ impl RequestGuard {
                     request.extensions_mut().insert(actor);
                 }
                 // Boxed, to keep this future small: it is moved for every request, the plain reads included.
-                Box::pin(self.route(request)).await.unwrap_or_else(refusal)
+                Box::pin(self.call_handler(request, known, operation)).await
             }
         };
         if let Some(shape) = shape {
@@ -286,6 +278,23 @@ impl RequestGuard {
             answer_shape::vary(response.headers_mut());
         }
         response
+    }
+
+    /// Calls the handler of a read, or of a change that its idempotency key lets through.
+    async fn call_handler(
+        &self,
+        request: Request<Body>,
+        known: Option<&KnownKey>,
+        operation: Option<&ApiOperation>,
+    ) -> Response {
+        let is_keyed = |operation: &&ApiOperation| keyed_change::is_change(request.method(), operation.scope);
+        match known.zip(operation.filter(is_keyed)) {
+            Some((known, operation)) => {
+                let route = async |request| self.route(request).await.unwrap_or_else(refusal);
+                self.keyed.perform(&known.actor.key_id, &operation.id, request, route).await
+            }
+            None => self.route(request).await.unwrap_or_else(refusal),
+        }
     }
 
     /// Calls the handler, under a deadline and with its panics caught.
@@ -301,139 +310,23 @@ impl RequestGuard {
     }
 }
 
-/// What is known about a failed request, for its problem and its log line.
-struct FailedRequest<'a> {
-    id: &'a str,
-    operation: Option<&'a ApiOperation>,
-    key_id: Option<&'a str>,
-    is_json_rpc: bool,
-    allow: Option<&'a PathMethods>,
-    peer: IpAddr,
-    refusals: &'a RefusalLog,
-}
-
-impl FailedRequest<'_> {
-    /// Renders a failure as a problem, logs it once, and keeps the headers that belong to it.
-    fn finish(&self, mut response: Response) -> Response {
-        let error = match response.extensions_mut().remove::<Error>() {
-            Some(error) => error,
-            None if is_ours(&response, self.is_json_rpc) => return response,
-            None => self.of_status(response.status()),
-        };
-        #[cfg(debug_assertions)]
-        let (error, response) = self.documented(error, response);
-        let problem = error.problem(self.id, Utc::now());
-        // Whoever was not let in can be refused without number, and must not push everything else out of the log.
-        let is_counted = self.key_id.is_none() && problem.status < 500;
-        if !is_counted || self.refusals.admit_line(error.code().row().code, self.peer) {
-            self.log(&error, &problem);
-        }
-        let mut finished = if self.is_json_rpc {
-            let body = serde_json::json!({
-                "jsonrpc": "2.0",
-                "id": null,
-                "error": {"code": -32001, "message": format!("{}: {}", problem.error_code, problem.cause), "data": problem},
-            });
-            json_with_status(response.status(), &body)
-        } else {
-            let mut finished = json_with_status(response.status(), &problem);
-            finished.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
-            finished
-        };
-        finished.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if problem.status == 401 {
-            // `X-API-Key` has no registered scheme; the challenge names the bearer scheme, which is accepted as well.
-            finished
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"botops\""));
-        }
-        if let Some(after_ms) = problem.retry.after_ms
-            && matches!(problem.status, 429 | 503)
+/// One line about a change that was answered, for the log of what operators changed.
+fn log_change(id: &str, operation: Option<&ApiOperation>, key: &str, response: &Response) {
+    let name = operation.map_or("unknown", |operation| &operation.id);
+    let is_replayed = response.headers().contains_key(keyed_change::REPLAYED);
+    let again = if is_replayed { " as before: nothing was done now" } else { "" };
+    let status = response.status().as_u16();
+    tracing::info!(
+        target: CHANGES_BY_OPERATORS,
         {
-            finished.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after_ms.div_ceil(1_000)));
-        }
-        for (name, value) in error.headers() {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                finished.headers_mut().insert(HeaderName::from_static(name), value);
-            }
-        }
-        finished
-    }
-
-    /// Turns a failure that the API document does not list for its operation into an internal error, so that tests
-    /// find it.
-    ///
-    /// Not for MCP: the failures it passes on are listed at the operation that it calls.
-    #[cfg(debug_assertions)]
-    fn documented(&self, error: Error, response: Response) -> (Error, Response) {
-        let code = error.code().row().code;
-        let Some(operation) = self.operation.filter(|one| !one.json_rpc && !one.may_fail_with(code)) else {
-            return (error, response);
-        };
-        let error = Error::new(Code::Internal)
-            .detail(format!("`{}` failed with {code}, which its route does not list: {error}", operation.id));
-        let response = refusal(error.clone());
-        (error, response)
-    }
-
-    /// The error for a refusal by the framework, which has a status and nothing else.
-    fn of_status(&self, status: StatusCode) -> Error {
-        match status.as_u16() {
-            403 if self.is_json_rpc => Error::new(Code::OriginRefused),
-            404 => Error::new(Code::PathUnknown),
-            405 => method_unknown(self.allow),
-            406 => Error::new(Code::NotAcceptable),
-            408 => Error::new(Code::RequestTimeout),
-            413 => Error::new(Code::BodyTooLarge),
-            415 => Error::new(Code::MediaTypeUnknown),
-            426 => Error::new(Code::UpgradeRequired),
-            400..=499 => Error::new(Code::ArgumentInvalid),
-            _ => Error::new(Code::Internal).caused_by(format!("a bare {status} from inside")),
-        }
-    }
-
-    /// Logs a failure with its fields; the level follows from its severity.
-    fn log(&self, error: &Error, problem: &Problem) {
-        let operation = self.operation.map_or("unknown", |operation| &operation.id);
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    request.id = self.id,
-                    operation,
-                    key.id = self.key_id,
-                    http.status = problem.status,
-                    error.code = problem.error_code,
-                    error.r#type = ?problem.error_type,
-                    error.severity = ?problem.severity,
-                    error.cause = problem.cause,
-                    error.impact = problem.impact,
-                    error.remediation = problem.remediation,
-                    error.recommended_action = problem.remediation,
-                    error.caused_by = error.cause_for_log(),
-                    "{operation} failed: {} {}",
-                    problem.error_code,
-                    problem.cause,
-                )
-            };
-        }
-        match problem.severity {
-            Severity::Critical | Severity::High => line!(error),
-            Severity::Medium | Severity::Other => line!(warn),
-            Severity::Low => line!(info),
-        }
-    }
-}
-
-/// Whether a failing answer has its final form already: health documents with 503, JSON-RPC from MCP.
-fn is_ours(response: &Response, is_json_rpc: bool) -> bool {
-    let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media.is_some_and(|media| {
-        media.contains("json") || (is_json_rpc && media.starts_with("text/event-stream"))
-    })
-}
-
-fn refusal(error: Error) -> Response {
-    axum::response::IntoResponse::into_response(error)
+        request.id = id,
+        operation = name,
+        key.id = key,
+        http.status = status,
+        http.replayed = is_replayed
+        },
+        "{name} by {key}: {status}{again}"
+    );
 }
 
 fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(), Error> {
@@ -458,14 +351,6 @@ fn actor_of<'guard>(
     operation: Option<&ApiOperation>,
 ) -> Option<&'guard KnownKey> {
     admitted.known.filter(|_| operation.is_none_or(ApiOperation::wants_actor))
-}
-
-fn method_unknown(methods: Option<&PathMethods>) -> Error {
-    let allow = methods.map(PathMethods::allow).unwrap_or_default();
-    Error::new(Code::MethodUnknown)
-        .detail(format!("this path takes {allow}"))
-        .context("allow", allow.clone())
-        .header("allow", allow)
 }
 
 fn has_ticket(request: &Request<Body>) -> bool {

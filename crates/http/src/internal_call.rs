@@ -21,6 +21,7 @@ use tower::Service;
 
 use super::answer_shape::ShapeRequest;
 use super::auth::{Actor, KeyScope};
+use super::keyed_change::{self, KeyedChanges, StandsFor};
 use super::operations::{OperationTable, check_query};
 use botops_core::error::{Code, Effect, Error, Problem};
 use botops_core::exact_number::read_exact_json;
@@ -40,12 +41,14 @@ pub struct InternalCaller {
 struct InternalCallerInner {
     router: Router,
     operations: matchit::Router<Vec<(Method, OperationRules)>>,
+    keyed: KeyedChanges,
     deadline: Duration,
 }
 
 /// What is checked before a call of one operation.
 #[derive(Debug)]
 struct OperationRules {
+    id: String,
     scope: Option<KeyScope>,
     shapes: bool,
     own_fields: bool,
@@ -68,17 +71,19 @@ pub struct InternalCall {
     pub body: Option<Value>,
     /// Headers such as `If-Match`.
     pub headers: Vec<(&'static str, String)>,
+    /// What an idempotency key stands for in place of the body, where that changes with the time it is made.
+    pub stands_for: Option<Value>,
 }
 
 impl InternalCall {
     /// A `GET` without body and headers.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new() }
+        Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new(), stands_for: None }
     }
 
     /// A call with this method and body, without headers.
     pub fn with_body(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), body, headers: Vec::new() }
+        Self { method, path: path.into(), body, headers: Vec::new(), stands_for: None }
     }
 
     /// Adds a header; does nothing when there is no value.
@@ -100,15 +105,19 @@ pub struct InternalAnswer {
     pub location: Option<String>,
     /// The `ETag` header.
     pub etag: Option<String>,
+    /// Whether this was answered before, under the same idempotency key: nothing was done now.
+    pub is_replayed: bool,
 }
 
 impl InternalCaller {
-    /// `router` has the features' routes without a guard; `table` says which scope each path needs.
-    pub fn new(router: Router, table: &OperationTable) -> Self {
+    /// `router` has the features' routes without a guard; `table` says which scope each path needs; `keyed` keeps the
+    /// idempotency keys.
+    pub fn new(router: Router, table: &OperationTable, keyed: KeyedChanges) -> Self {
         let mut operations = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let methods = rows.iter().map(|row| {
                 let known = OperationRules {
+                    id: row.id.clone(),
                     scope: row.scope,
                     shapes: row.shapes,
                     own_fields: row.own_fields,
@@ -119,7 +128,7 @@ impl InternalCaller {
             // The guard reads the same table and refuses one whose paths collide.
             let _ = operations.insert(path, methods.collect());
         }
-        Self { shared: Arc::new(InternalCallerInner { router, operations, deadline: DEADLINE }) }
+        Self { shared: Arc::new(InternalCallerInner { router, operations, keyed, deadline: DEADLINE }) }
     }
 
     /// Performs a call with the scopes of this actor.
@@ -136,11 +145,20 @@ impl InternalCaller {
         } else {
             None
         };
-        let mut router = self.shared.router.clone();
+        let router = self.shared.router.clone();
+        let is_keyed = keyed_change::is_change(request.method(), known.scope);
         let handled = AssertUnwindSafe(async move {
-            let response = match router.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
+            let route = async move |request| {
+                let mut router = router;
+                match router.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            };
+            let response = if is_keyed {
+                self.shared.keyed.perform(&actor.key_id, &known.id, request, route).await
+            } else {
+                route(request).await
             };
             let response = match shape {
                 Some(shape) => shape.shape(response).await,
@@ -198,6 +216,9 @@ fn request(actor: &Actor, call: InternalCall) -> Result<Request<Body>, Error> {
         headers.insert(HeaderName::from_static(name), value);
     }
     request.extensions_mut().insert(actor.clone());
+    if let Some(stands_for) = call.stands_for {
+        request.extensions_mut().insert(StandsFor(stands_for));
+    }
     Ok(request)
 }
 
@@ -212,6 +233,7 @@ async fn read(mut response: Response) -> Result<InternalAnswer, Error> {
     };
     let (location, etag, media) = (text(header::LOCATION), text(header::ETAG), text(header::CONTENT_TYPE));
     let media = media.unwrap_or_default();
+    let is_replayed = parts.headers.contains_key(keyed_change::REPLAYED);
     let body = http_body_util::Limited::new(body, ANSWER_LIMIT).collect().await;
     let bytes = body.map_err(|error| Error::new(Code::Internal).caused_by(error))?.to_bytes();
     if status.is_client_error() && !media.contains("json")
@@ -228,7 +250,7 @@ async fn read(mut response: Response) -> Result<InternalAnswer, Error> {
     } else {
         Value::String(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(InternalAnswer { status: status.as_u16(), body, location, etag })
+    Ok(InternalAnswer { status: status.as_u16(), body, location, etag, is_replayed })
 }
 
 #[cfg(test)]
@@ -250,6 +272,14 @@ mod tests {
         }
     }
 
+    fn keep_nothing() -> KeyedChanges {
+        KeyedChanges::new(
+            Box::new(|_| Box::pin(async { Err(Error::new(Code::Stopping)) })),
+            Box::new(|_, _, _| Box::pin(async {})),
+            Box::new(|_, _| {}),
+        )
+    }
+
     fn around(router: Router) -> InternalCaller {
         let operation =
             |id: &str, scope: &str| json!({"operationId": id, "security": [{"api_key": [scope]}]});
@@ -258,7 +288,8 @@ mod tests {
             "/slow": {"get": operation("slow", "read"), "post": operation("slow_change", "read")},
             "/kept": {"post": operation("kept", "operate")},
         });
-        let mut inside = InternalCaller::new(router, &OperationTable::of(&json!({"paths": paths})));
+        let mut inside =
+            InternalCaller::new(router, &OperationTable::of(&json!({"paths": paths})), keep_nothing());
         let shared = Arc::get_mut(&mut inside.shared).expect("nobody else has it yet");
         shared.deadline = Duration::from_millis(50);
         inside

@@ -12,8 +12,10 @@ mod answer_table;
 mod auth;
 mod document;
 mod extract;
+mod failed_request;
 mod guard;
 mod internal_call;
+mod keyed_change;
 mod limits;
 mod operations;
 mod refusal_log;
@@ -27,9 +29,13 @@ pub use auth::{Actor, ApiKeys, KeyFile, KeyRecord, KeyScope, KeyScopes, new_key}
 #[doc(hidden)]
 pub use botops_core::error::Code;
 pub use document::{RenderedDocument, accepts, json, json_with_status};
-pub use extract::{IdempotencyKey, Json, Path, Query};
+pub use extract::{Json, Path, Query};
 pub use guard::{GuardOptions, RequestGuard};
 pub use internal_call::{InternalAnswer, InternalCall, InternalCaller};
+pub use keyed_change::{
+    AbandonKey, ChangeClaim, ChangeOutcome, DecideKey, EndKey, IdempotencyKey, KeptAnswer, KeyDecision,
+    KeyedChange, KeyedChanges,
+};
 pub use limits::CorsPolicy;
 pub use operations::{ApiOperation, MethodRefusal, OperationIndex, OperationTable, ReadyAnswer};
 pub use routing::{FeatureRoute, FeatureRoutes};

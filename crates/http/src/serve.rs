@@ -1,18 +1,18 @@
 //! The listener: accepts connections, limits their number and the time without progress, and lets running requests
 //! finish when the process stops.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::guard::RequestGuard;
 use super::socket::{ClientSocket, ConnectionProgress};
@@ -77,8 +77,7 @@ pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Ta
         let (guard, tasks_of_it) = (guard.clone(), tasks.clone());
         tasks.spawn("new connection", OnFailure::Log, async move {
             if await_first_byte(&stream, &tasks_of_it).await {
-                let stopping = tasks_of_it.stopping();
-                let connection = converse(stream, peer, guard, stopping, permit);
+                let connection = converse(stream, peer, guard, tasks_of_it.clone(), permit);
                 // A task of its own: through this one each request would pass once more.
                 tasks_of_it.spawn("connection", OnFailure::Log, connection);
             }
@@ -110,14 +109,15 @@ async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     guard: Arc<RequestGuard>,
-    stopping: CancellationToken,
+    tasks: Tasks,
     permit: OwnedSemaphorePermit,
 ) {
+    let stopping = tasks.stopping();
     let progress = ConnectionProgress::default();
     let socket = ClientSocket::new(stream, progress.clone(), guard.input.clone(), peer.ip());
     let wire = socket.wire();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
-        let guard = guard.clone();
+        let (guard, tasks) = (guard.clone(), &tasks);
         // From here on until the answer, what is read is no head.
         let running = progress.clone().run();
         let HeadNotes { hosts, upgrades } = read_head(request.headers());
@@ -133,7 +133,8 @@ async fn converse(
                 false => Body::new(BoundedBody::new(body, guard.input.clone())),
             };
             let response = match is_directed {
-                true => guard.handle(request.map(wrap), peer.ip()).await,
+                true if reads(request.method()) => guard.handle(request.map(wrap), peer.ip()).await,
+                true => handle_to_the_end(tasks, guard.clone(), request.map(wrap), peer.ip()).await,
                 false => guard.refuse(wrong_hosts(hosts), peer.ip()),
             };
             if upgrades && response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -178,6 +179,26 @@ async fn converse(
             }
         }
     }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Answers a request that may change something, in a task of its own: a client that goes away stops no change half-way,
+/// and what became of it is recorded all the same.
+async fn handle_to_the_end(
+    tasks: &Tasks,
+    guard: Arc<RequestGuard>,
+    request: Request<Body>,
+    peer: IpAddr,
+) -> Response {
+    let (reply, answer) = oneshot::channel();
+    tasks.spawn("change", OnFailure::Log, async move {
+        // The receiver is gone when the client is.
+        let _ = reply.send(guard.handle(request, peer).await);
+    });
+    answer.await.unwrap_or_else(|_| Error::new(Code::Internal).into_response())
 }
 
 /// What is wanted of a head before anything else.

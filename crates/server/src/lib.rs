@@ -5,6 +5,7 @@
 //! the crate `botops`.
 
 pub mod bots;
+pub mod change_keys;
 pub mod configs;
 pub mod errors;
 pub mod events;

@@ -230,13 +230,12 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
     }
 }
 
-#[tokio::test]
-async fn botops_away_past_the_deadline_finds_that_the_bot_went_back_by_itself() {
+/// botops is killed at this point of a short trial and comes back when the bot has gone back by itself.
+async fn away_past_the_deadline(point: &str) {
     let mut pair = Pair::start().await;
     let head: ConfigState = pair.bot.get("config").await.unwrap();
-    // botops dies as soon as the trial has begun.
     pair.kill_server();
-    pair.serve(Some("config.d4")).await;
+    pair.serve(Some(point)).await;
     pair.until_quiet().await;
     assert!(pair.apply(9_000, "away", 0.5).await.is_none(), "it lives");
     pair.server.take().unwrap().wait(LIMIT);
@@ -250,6 +249,16 @@ async fn botops_away_past_the_deadline_finds_that_the_bot_went_back_by_itself() 
     let (_, ended) = pair.apply(9_000, "away", 0.5).await.unwrap();
     assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("bot_timer")), "{ended:#}");
     pair.assert_whole("away").await;
+}
+
+#[tokio::test]
+async fn botops_away_past_the_deadline_finds_that_the_bot_went_back_by_itself() {
+    away_past_the_deadline("config.d4").await;
+}
+
+#[tokio::test]
+async fn a_change_that_reached_the_bot_and_ran_out_there_is_not_said_to_have_missed_it() {
+    away_past_the_deadline("config.activated").await;
 }
 
 #[tokio::test]

@@ -646,6 +646,11 @@ impl Script {
         ok(&answer)
     }
 
+    /// As a bot does whose memory of commands is full of later ones.
+    pub(crate) fn forget_commands(&mut self) {
+        self.answered.clear();
+    }
+
     fn carry_out(&mut self, verb: Verb) {
         let report = &mut self.report;
         report.seq += 1;

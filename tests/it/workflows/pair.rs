@@ -51,6 +51,14 @@ impl Pair {
         self.bot.folder.path().join("data-botops")
     }
 
+    /// Has the next botops fail the writes whose names stand as files in the returned folder.
+    pub(crate) fn fail_writes(&mut self) -> PathBuf {
+        let folder = self.bot.folder.path().join("faults-botops");
+        std::fs::create_dir_all(&folder).unwrap();
+        self.settings.push(("FAIL_IN", folder.display().to_string()));
+        folder
+    }
+
     /// Starts botops, which kills itself at `kill_at` if given, and waits until it serves.
     pub(crate) async fn serve(&mut self, kill_at: Option<&str>) {
         let logs = self.launch(kill_at);

@@ -1,7 +1,7 @@
 //! Control verbs: single commands to the bot, each with a reason, predicted on request, recorded permanently.
 //!
-//! No verb opens a position, and none is tried again. The caller's `Idempotency-Key` is the command's id, so sending
-//! the same again acts once and says what the first one did. What an answer does not prove is `unknown`, in the
+//! No verb opens a position, and none is tried again. The caller's `Idempotency-Key` is the command's id, so a
+//! bot that gets the same again acts once; botops itself answers a key that was answered before. What an answer does not prove is `unknown`, in the
 //! problem and in the journal; a second event with the same command id says how it ended.
 
 use axum::extract::State;
@@ -23,7 +23,7 @@ use botops_contract::{
 use botops_core::error::{Code, Effect, Error};
 use botops_core::reason::checked_reason;
 use botops_core::text::is_symbol;
-use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Query, routes};
+use botops_http::{self, Actor, ChangeClaim, FeatureRoutes, IdempotencyKey, Json, Query, routes};
 
 /// How many characters a code of the broker has.
 const CODE_LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
@@ -153,6 +153,9 @@ struct ControlView {
     trading_enabled: Option<bool>,
     /// Paper, live or backtest, by the last report; `null` while no report was ever received.
     mode: Option<TradingMode>,
+    /// Whether the `Idempotency-Key` is kept: `false` when it could not be (the disk is full or too slow, or too many keys
+    /// are kept), so that the same key may act again; `null` without a key and for a dry run.
+    key_kept: Option<bool>,
     /// The reason that the caller gave.
     reason: String,
     /// When the bot carried it out (UTC); `null` when the bot does not say.
@@ -176,28 +179,26 @@ impl BotControl {
         &self,
         verb: Verb,
         actor: &Actor,
-        key: Option<String>,
+        claim: Option<ChangeClaim>,
         dry_run: bool,
         request: ControlRequest,
     ) -> Result<ControlView, Error> {
         let (reason, args) = check_request(verb, request)?;
         self.check_capability(&args)?;
-        let command_id = key.unwrap_or_else(|| Uuid::now_v7().to_string());
-        // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
-        // different callers must not meet.
-        let sent_id = if dry_run {
-            format!("dry-{}", Uuid::now_v7())
-        } else {
-            format!("{}/{command_id}", actor.key_id.replace('%', "%25").replace('/', "%2F"))
-        };
-        let (valid_for_ms, expires_at) = (None, None);
+        let is_again = claim.as_ref().is_some_and(|claim| claim.is_again);
+        let key_kept = claim.as_ref().map(|claim| claim.is_kept).filter(|_| !dry_run);
+        let command_id = claim.map_or_else(|| Uuid::now_v7().to_string(), |claim| claim.key);
+        let sent_id = sent_id_of(&actor.key_id, &command_id, dry_run);
+        if is_again && !self.bots.may_give_again(&sent_id) {
+            return Err(lost_command(&command_id));
+        }
         let command = CommandRequest {
             command_id: sent_id,
             reason: reason.clone(),
             args,
             dry_run,
-            valid_for_ms,
-            expires_at,
+            valid_for_ms: None,
+            expires_at: None,
         };
         let asker = CommandAsker {
             actor: actor.key_id.to_string(),
@@ -226,6 +227,7 @@ impl BotControl {
             phase_raw: result.phase_raw,
             trading_enabled: result.trading_enabled,
             mode,
+            key_kept,
             reason,
             at: result.at,
         })
@@ -288,6 +290,32 @@ impl BotControl {
         let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
         self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
     }
+}
+
+/// The id by which the bot knows a command.
+///
+/// It keeps the first answer under an id: a prediction must not take the real one's place, and keys of different callers
+/// must not meet.
+fn sent_id_of(key_id: &str, command_id: &str, dry_run: bool) -> String {
+    if dry_run {
+        return format!("dry-{}", Uuid::now_v7());
+    }
+    format!("{}/{command_id}", key_id.replace('%', "%25").replace('/', "%2F"))
+}
+
+/// The failure of a repetition that the bot could carry out a second time.
+fn lost_command(command_id: &str) -> Error {
+    Error::new(Code::BotTimeout)
+        .detail(
+            "the first command under this key was given to another start of the bot, or it is not known any more to which; \
+             this one could carry it out again, so it was not sent",
+        )
+        .remedy(
+            "Read the state and the `control` events with this command id. If the command is still wanted then, send it with a \
+             new `Idempotency-Key`.",
+        )
+        .effect(Effect::Unknown)
+        .context("command_id", command_id)
 }
 
 fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
@@ -373,11 +401,11 @@ macro_rules! verb {
             State(control): State<BotControl>,
             actor: Actor,
             Query(query): Query<ControlQuery>,
-            IdempotencyKey(key): IdempotencyKey,
+            IdempotencyKey(claim): IdempotencyKey,
             Json(request): Json<Option<ControlRequest>>,
         ) -> Result<Response, Error> {
             let request = request.unwrap_or_default();
-            let view = control.give_command(Verb::$verb, &actor, key, query.dry_run, request).await?;
+            let view = control.give_command(Verb::$verb, &actor, claim, query.dry_run, request).await?;
             Ok(botops_http::json(&view))
         }
     };
@@ -410,6 +438,6 @@ fn example_view() -> Value {
         "exposure": {"orders_cancelled": 2, "orders_submitted": 0, "positions_closing": [], "notional": "0",
             "positions_left": 3, "orders_left": 0},
         "phase": "paused", "trading_enabled": false, "mode": "paper",
-        "reason": "spread widened after the news, wait for the close", "at": "2026-03-02T15:04:05Z",
+        "key_kept": true, "reason": "spread widened after the news, wait for the close", "at": "2026-03-02T15:04:05Z",
     })
 }

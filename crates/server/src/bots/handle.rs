@@ -162,6 +162,16 @@ impl Bots {
         }
     }
 
+    /// Whether the bot that is here now would carry this command out only once: it is the start that was given it before,
+    /// as far as that can be told. An adapter is not started again with its bot.
+    pub(super) fn may_give_again(&self, sent_id: &str) -> bool {
+        let snapshot = self.snapshot();
+        let hello = snapshot.hello.as_deref();
+        let is_adapter = hello.is_some_and(|hello| hello.adapter.is_some());
+        let now = hello.and_then(|hello| hello.boot_epoch.clone());
+        self.open.boot_epoch_of(sent_id).is_some_and(|then| is_adapter || then == now)
+    }
+
     /// A command of an operator failed: whoever reads the state is told. Call it once a command.
     pub(super) fn record_failure(&self, verb: Verb, actor: &str, command_id: &str, error: &Error) {
         self.link.operator.record_failure(verb, actor, command_id, error);

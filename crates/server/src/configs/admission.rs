@@ -47,8 +47,8 @@ pub struct ApplyOptions {
     pub acknowledge: Option<String>,
     /// The ETag the change is based on.
     pub if_match: Option<String>,
-    /// The caller's idempotency key, and the digest of the request.
-    pub idempotency: Option<(String, String)>,
+    /// The claim of the caller's idempotency key, or the step that asks: the same begins no second transaction.
+    pub begun_by: Option<String>,
     /// The workflow run that asks, which holds the bot's lock for this change.
     pub parent_op: Option<String>,
 }
@@ -178,9 +178,11 @@ impl ChangeAdmission {
         actor: &StoredActor,
         options: &ApplyOptions,
     ) -> Result<Option<OperationRow>, Error> {
-        let Some((key, digest)) = options.idempotency.clone() else { return Ok(None) };
+        let Some(begun_by) = options.begun_by.clone() else { return Ok(None) };
         let key_id = actor.key_id.clone();
-        self.store.read(move |connection| operations_log::replay(connection, &key_id, &key, &digest)).await
+        self.store
+            .read(move |connection| Ok(operations_log::begun_operation(connection, &key_id, &begun_by)?))
+            .await
     }
 
     /// The differences, with secrets masked.

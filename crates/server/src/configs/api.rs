@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use botops_core::reason::checked_reason;
-use botops_core::text::sha256_hex;
 use serde_json::json;
 
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
@@ -85,7 +84,6 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigBotRejected,
             ConfigUnchanged,
             ConfigPatchInvalid,
-            IdempotencyMismatch,
             ConfigMatchRequired,
             BotNotCapable,
             BotOffline,
@@ -109,7 +107,6 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigRuleBroken,
             ConfigBotRejected,
             ConfigUnchanged,
-            IdempotencyMismatch,
             ConfigMatchRequired,
             BotNotCapable,
             BotOffline,
@@ -305,16 +302,9 @@ async fn apply_config(
     actor: Actor,
     headers: HeaderMap,
     Query(query): Query<ConfigDryRunQuery>,
-    IdempotencyKey(key): IdempotencyKey,
+    IdempotencyKey(claim): IdempotencyKey,
     Json(body): Json<ApplyConfigRequest>,
 ) -> Result<Response, Error> {
-    let shown = json!({
-        "config": body.config.as_ref().map(WrittenValue::plain),
-        "merge_patch": body.merge_patch.as_ref().map(WrittenValue::plain),
-        "json_patch": body.json_patch.as_ref().map(WrittenValue::plain),
-        "reason": body.reason, "confirm": body.confirm, "within": body.confirm_within_s, "restart": body.restart,
-        "acknowledge": body.acknowledge,
-    });
     let change = change_of(body.config, body.merge_patch, body.json_patch)?;
     let options = ApplyOptions {
         action: ConfigAction::Apply,
@@ -324,7 +314,7 @@ async fn apply_config(
         restart: body.restart,
         acknowledge: body.acknowledge,
         if_match: if_match(&headers),
-        idempotency: key.map(|key| (key, sha256_hex(format!("apply {shown}").as_bytes()))),
+        begun_by: claim.map(|claim| claim.id),
         parent_op: None,
     };
     change_config(&configs, &actor, change, options, query.dry_run).await
@@ -345,17 +335,10 @@ async fn rollback_config(
     actor: Actor,
     headers: HeaderMap,
     Query(query): Query<ConfigDryRunQuery>,
-    IdempotencyKey(key): IdempotencyKey,
+    IdempotencyKey(claim): IdempotencyKey,
     Json(body): Json<RollbackConfigRequest>,
 ) -> Result<Response, Error> {
     let to = body.to.text();
-    let digest = sha256_hex(
-        format!(
-            "rollback {to} {} {:?} {:?} {} {:?}",
-            body.reason, body.confirm, body.confirm_within_s, body.restart, body.acknowledge
-        )
-        .as_bytes(),
-    );
     let options = ApplyOptions {
         action: ConfigAction::Rollback,
         reason: checked_reason(&body.reason, Code::ArgumentInvalid)?,
@@ -364,7 +347,7 @@ async fn rollback_config(
         restart: body.restart,
         acknowledge: body.acknowledge,
         if_match: if_match(&headers),
-        idempotency: key.map(|key| (key, digest)),
+        begun_by: claim.map(|claim| claim.id),
         parent_op: None,
     };
     configs.require_config().await?;

@@ -264,7 +264,7 @@ impl Configs {
     /// Applies a change as a trial. Returns once the bot runs it, or with why it does not.
     ///
     /// # Errors
-    /// Every code of the area `CFG`, [`Code::BotOffline`], [`Code::IdempotencyMismatch`].
+    /// Every code of the area `CFG`, [`Code::BotOffline`].
     pub async fn apply(
         &self,
         change: ConfigChange,

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::bots::Bots;
 use crate::events::Events;
 use crate::store::Store;
-use botops_core::error::Error;
+use botops_core::error::{Code, Effect, Error};
 use botops_core::telemetry::Metrics;
 
 use super::alerts::{NoticeOutbox, ReceiverLog};
@@ -152,7 +152,8 @@ impl HealthInner {
     /// Changes the memory, passes on what must be stored, published and started, and returns when it is stored.
     ///
     /// # Errors
-    /// The error of the change, which then must have changed nothing.
+    /// The error of the change, which then must have changed nothing; [`Code::StoreUnavailable`] with the effect `applied` when
+    /// it holds and is not stored yet.
     pub(crate) async fn change<T>(
         &self,
         change: impl FnOnce(&mut HealthMemory, ClockReading) -> Result<T, Error>,
@@ -164,8 +165,7 @@ impl HealthInner {
             (value, self.publish_changes(&mut memory))
         };
         self.wake.notify_one();
-        self.wait_until_stored(ticket).await;
-        Ok(value)
+        if self.wait_until_stored(ticket).await { Ok(value) } else { Err(unstored_change()) }
     }
 
     /// Passes on what must be stored, published and started, and renders the answers anew.
@@ -225,16 +225,28 @@ impl HealthInner {
         }
     }
 
-    /// Waits until all sets of rows up to `ticket` are stored.
-    async fn wait_until_stored(&self, ticket: u64) {
+    /// Waits until all sets of rows up to `ticket` are stored; false when they are not yet.
+    async fn wait_until_stored(&self, ticket: u64) -> bool {
         let mut stored = self.stored.subscribe();
         // Cannot fail: `self` owns the sender.
         let waited = stored.wait_for(|done| *done >= ticket);
-        let _ = tokio::time::timeout(STORED_WITHIN, waited).await;
+        tokio::time::timeout(STORED_WITHIN, waited).await.is_ok()
     }
 
     /// Whether scheduler and writer have made progress lately; a watchdog is notified only while they do.
     pub(crate) fn makes_progress(&self) -> bool {
         self.progress.moves_on(self.now().mono)
     }
+}
+
+/// The failure of a change that holds in memory alone so far.
+fn unstored_change() -> Error {
+    Error::new(Code::StoreUnavailable)
+        .detail(format!(
+            "it holds from now on, but could not be stored within {} s: it is lost if botops ends before the disk can be \
+             written again",
+            STORED_WITHIN.as_secs()
+        ))
+        .remedy("Free space in or repair BOT_DATA_DIR; botops stores it then by itself, so do not send it again.")
+        .effect(Effect::Applied)
 }

@@ -1,22 +1,18 @@
-//! Which operation may begin: idempotency keys and locks.
+//! Which operation may begin: by what began one before, and by locks.
 
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::model::{NewOperation, OperationAdmission, OperationRow, now_ms};
 use super::rows::{actor_json, append, holder, load};
 use crate::store::StoreAbort;
-use botops_core::error::{Code, Error};
 
-/// How long an idempotency key stands for its operation: 24 hours, in milliseconds.
-const IDEMPOTENCY_MS: i64 = 24 * 3_600 * 1_000;
-
-/// Writes the row, unless its idempotency key was used or its lock is held. Its first event is `admitted`.
+/// Writes the row, unless what begins it began one before or its lock is held. Its first event is `admitted`.
 ///
 /// # Errors
-/// [`Code::IdempotencyMismatch`] when the key stands for another request.
+/// When SQLite cannot read or write the store.
 pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdmission, StoreAbort> {
-    if let Some((key, digest)) = &new.idempotency
-        && let Some(earlier) = replay(connection, &new.actor.key_id, key, digest)?
+    if let Some(begun_by) = &new.begun_by
+        && let Some(earlier) = begun_operation(connection, &new.actor.key_id, begun_by)?
     {
         return Ok(OperationAdmission::Replay(Box::new(earlier)));
     }
@@ -26,59 +22,38 @@ pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdm
         return Ok(OperationAdmission::Held(Box::new(holder)));
     }
     let now = now_ms();
-    if let Some((key, _)) = &new.idempotency {
-        // The key was used more than 24 hours ago: it may be used again.
-        connection
-            .prepare_cached(
-                "UPDATE ops SET idem_key = NULL, idem_digest = NULL WHERE actor_key = ?1 AND idem_key = ?2",
-            )?
-            .execute(params![new.actor.key_id, key])?;
-    }
-    let (idem_key, idem_digest) = new.idempotency.clone().unzip();
     connection
         .prepare_cached(
             "INSERT INTO ops(op_id, kind, name, def_sha, params_json, state, live, lock_key, parent_op, actor_key,
-                             actor_json, request_id, idem_key, idem_digest, deadline_ms, created_ms, updated_ms)
+                             actor_json, request_id, idem_key, deadline_ms, created_ms, updated_ms)
              VALUES(:op_id, :kind, :name, :def_sha, :params, :state, 1, :lock_key, :parent_op, :actor_key,
-                    :actor, :request_id, :idem_key, :idem_digest, :deadline, :now, :now)",
+                    :actor, :request_id, :idem_key, :deadline, :now, :now)",
         )?
         .execute(named_params! {
             ":op_id": new.op_id, ":kind": new.kind.as_str(), ":name": new.name, ":def_sha": new.def_sha,
             ":params": new.params.to_string(), ":state": new.state, ":lock_key": new.lock_key,
             ":parent_op": new.parent_op, ":actor_key": new.actor.key_id, ":actor": actor_json(&new.actor),
-            ":request_id": new.actor.request_id, ":idem_key": idem_key, ":idem_digest": idem_digest,
+            ":request_id": new.actor.request_id, ":idem_key": new.begun_by,
             ":deadline": new.deadline_ms, ":now": now,
         })?;
     append(connection, &new.op_id, "admitted", &serde_json::json!({"state": new.state}))?;
     Ok(OperationAdmission::Admitted)
 }
 
-/// The operation that this idempotency key began within the last 24 hours, if any. Writes nothing.
+/// The operation that this claim, step or attempt of an actor began, if any.
 ///
 /// # Errors
-/// [`Code::IdempotencyMismatch`] when the key stands for another request.
-pub fn replay(
+/// When SQLite cannot read the store.
+pub fn begun_operation(
     connection: &Connection,
     actor_key: &str,
-    idem_key: &str,
-    digest: &str,
-) -> Result<Option<OperationRow>, StoreAbort> {
-    let found: Option<(String, String)> = connection
-        .prepare_cached(
-            "SELECT op_id, idem_digest FROM ops
-             WHERE actor_key = ?1 AND idem_key = ?2 AND (live = 1 OR created_ms >= ?3)",
-        )?
-        .query_row(params![actor_key, idem_key, now_ms() - IDEMPOTENCY_MS], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+    begun_by: &str,
+) -> rusqlite::Result<Option<OperationRow>> {
+    let found: Option<String> = connection
+        .prepare_cached("SELECT op_id FROM ops WHERE actor_key = ?1 AND idem_key = ?2")?
+        .query_row([actor_key, begun_by], |row| row.get(0))
         .optional()?;
-    match found {
-        None => Ok(None),
-        Some((op_id, known)) if known == digest => Ok(load(connection, &op_id)?),
-        Some((op_id, _)) => {
-            Err(Error::new(Code::IdempotencyMismatch).context("first_operation", op_id).into())
-        }
-    }
+    found.map_or(Ok(None), |op_id| load(connection, &op_id))
 }
 
 /// Gives the lock to a row that waits for it, or returns the row that holds it.
@@ -109,8 +84,9 @@ mod tests {
     use super::super::rows::{advance, events};
     use super::*;
     use crate::store::Store;
+    use botops_core::error::Error;
 
-    fn op(id: &str, lock: Option<&str>, idempotency: Option<(&str, &str)>) -> NewOperation {
+    fn op(id: &str, lock: Option<&str>, begun_by: Option<&str>) -> NewOperation {
         NewOperation {
             op_id: id.to_owned(),
             kind: OperationKind::Config,
@@ -121,7 +97,7 @@ mod tests {
             lock_key: lock.map(str::to_owned),
             parent_op: None,
             actor: StoredActor { key_id: "k".to_owned(), request_id: "r".to_owned(), client: None },
-            idempotency: idempotency.map(|(key, digest)| (key.to_owned(), digest.to_owned())),
+            begun_by: begun_by.map(str::to_owned),
             deadline_ms: None,
         }
     }
@@ -159,16 +135,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idempotency_key_stands_for_one_request_only() {
-        let error = with_store(|connection| {
-            admit(connection, &op("a", None, Some(("key", "d1"))))?;
+    async fn the_same_claim_begins_no_second_operation() {
+        with_store(|connection| {
+            admit(connection, &op("a", None, Some("claim")))?;
             assert!(
-                matches!(admit(connection, &op("b", None, Some(("key", "d1"))))?, OperationAdmission::Replay(o) if o.op_id == "a")
+                matches!(admit(connection, &op("b", None, Some("claim")))?, OperationAdmission::Replay(o) if o.op_id == "a")
             );
-            admit(connection, &op("c", None, Some(("key", "d2"))))
+            assert_eq!(admit(connection, &op("c", None, Some("another")))?, OperationAdmission::Admitted);
+            Ok(())
         })
         .await
-        .unwrap_err();
-        assert_eq!(error.code(), Code::IdempotencyMismatch);
+        .unwrap();
     }
 }

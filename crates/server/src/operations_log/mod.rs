@@ -7,8 +7,9 @@
 //! - **Lock.** At most one live row holds a lock key (a partial unique index, nothing to release). A row that waits
 //!   in a queue holds none until [`take_lock`]; a transaction started by a workflow carries `parent_op` and no lock:
 //!   its parent holds it. A row that is no longer live holds nothing.
-//! - **Idempotency.** A key of an actor names one operation for 24 hours, across restarts. The same digest replays
-//!   the row, another digest is refused.
+//! - **Begun once.** What begins an operation (the claim of an idempotency key, a step of a run, an attempt of recovery)
+//!   is written with its row, in one transaction, so the same finds that row and begins no second, across restarts.
+//!   Which request a key stands for, and for how long, is up to `change_keys`.
 //!
 //! Which states there are is up to each kind; here a row is only live or not.
 
@@ -16,7 +17,7 @@ mod admission;
 mod model;
 mod rows;
 
-pub use admission::{admit, replay, take_lock};
+pub use admission::{admit, begun_operation, take_lock};
 pub use model::{
     NewOperation, OperationAdmission, OperationChange, OperationEvent, OperationKind, OperationRow,
     StoredActor, bot_lock, now_ms,

@@ -93,8 +93,8 @@ pub struct NewOperation {
     pub parent_op: Option<String>,
     /// Who asks for it.
     pub actor: StoredActor,
-    /// The caller's idempotency key and the digest of the request it stands for.
-    pub idempotency: Option<(String, String)>,
+    /// The claim of the caller's idempotency key, or the step or attempt that begins it: the same begins no second one.
+    pub begun_by: Option<String>,
     /// When it must have ended, in milliseconds since 1970.
     pub deadline_ms: Option<i64>,
 }

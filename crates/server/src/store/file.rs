@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/006_health.sql"),
     include_str!("migrations/007_failures.sql"),
     include_str!("migrations/008_trade_accounts.sql"),
+    include_str!("migrations/009_change_keys.sql"),
 ];
 
 /// Opens or creates the store at its newest schema. A damaged file is renamed, and a new one begins with the rows

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::abort::{StoreAbort, unavailable};
 use super::file;
 use botops_core::error::Error;
+use botops_core::failpoints;
 
 /// Read connections kept open for the next read; more are opened when needed and closed afterwards.
 const READERS: usize = 4;
@@ -37,6 +38,7 @@ impl StoreInner {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreAbort>,
     ) -> Result<T, Error> {
+        failpoints::write("store.read").map_err(|error| unavailable(&error))?;
         let replaced = self.replaced.load(Ordering::Acquire);
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {

@@ -84,7 +84,6 @@ pub fn routes() -> FeatureRoutes<Workflows> {
             WorkflowUnknown,
             WorkflowConflict,
             WorkflowParamsInvalid,
-            IdempotencyMismatch,
             WorkflowQueueFull,
             BotNotCapable,
             SupervisorMissing,
@@ -153,14 +152,16 @@ async fn execute_workflow(
     actor: Actor,
     Path(id): Path<String>,
     Query(query): Query<ExecuteWorkflowQuery>,
-    IdempotencyKey(key): IdempotencyKey,
+    IdempotencyKey(claim): IdempotencyKey,
     Json(request): Json<Option<ExecuteWorkflowRequest>>,
 ) -> Result<Response, Error> {
     let params = request.unwrap_or_default().params;
     if query.dry_run {
         return Ok(botops_http::json(&workflows.plan_run(&id, params).await?));
     }
-    let started = workflows.execute_workflow(&id, params, StoredActor::from(&actor), key).await?;
+    let started = workflows
+        .execute_workflow(&id, params, StoredActor::from(&actor), claim.map(|claim| claim.id))
+        .await?;
     let (status, run, replayed, joined) = match started {
         StartedRun::New(run) => (StatusCode::ACCEPTED, run, false, false),
         StartedRun::Replayed(run) => (StatusCode::ACCEPTED, run, true, false),

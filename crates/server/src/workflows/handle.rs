@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,8 +16,8 @@ use super::artifacts::ArtifactStore;
 use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
-    WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, digest_of,
-    find_missing_needs, plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
+    WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, find_missing_needs,
+    plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
     warn_of_lost_pause,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
@@ -26,7 +26,7 @@ use crate::configs::Configs;
 use crate::events::Events;
 use crate::operations_log::{self, NewOperation, OperationKind, OperationRow, StoredActor};
 use crate::store::Store;
-use botops_core::error::{Code, Error};
+use botops_core::error::{Code, Effect, Error};
 use botops_core::failpoints;
 use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
@@ -209,24 +209,22 @@ impl Workflows {
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
-    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`]; [`Code::BotNotCapable`] and
+    /// [`Code::WorkflowQueueFull`], [`Code::Stopping`]; [`Code::BotNotCapable`] and
     /// [`Code::SupervisorMissing`] when a step is known to need what is not there.
     pub async fn execute_workflow(
         &self,
         id: &str,
         params: Value,
         actor: StoredActor,
-        idempotency: Option<String>,
+        begun_by: Option<String>,
     ) -> Result<StartedRun, Error> {
         if self.stopping.is_cancelled() {
             return Err(Error::new(Code::Stopping));
         }
         let known = self.library.find_workflow(id).await?;
         let params = known.workflow.accept_params(params)?;
-        let digest = digest_of(&json!({"workflow": id, "params": params}));
-        let idempotency = idempotency.map(|key| (key, digest));
         let missing = self.missing_needs(&known.workflow, params.clone());
-        if !missing.is_empty() && !self.is_replay(&actor, idempotency.clone()).await? {
+        if !missing.is_empty() && !self.is_replay(&actor, begun_by.clone()).await? {
             return Err(refuse_missing_needs(&known.workflow, &missing, &params, self.launcher.world()));
         }
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
@@ -240,7 +238,7 @@ impl Workflows {
             lock_key,
             parent_op: None,
             actor,
-            idempotency,
+            begun_by,
             deadline_ms: None,
         };
         let workflow = known.workflow.clone();
@@ -250,14 +248,16 @@ impl Workflows {
         match admitted {
             RunAdmission::Replayed(op) => self.view_run(op, &known.workflow).await.map(StartedRun::Replayed),
             RunAdmission::Joined(op) => self.view_run(op, &known.workflow).await.map(StartedRun::Joined),
-            RunAdmission::New(op) => {
-                let progress = self.journal.publish_admission(&op, &known.workflow).await?;
+            RunAdmission::New(op, events) => {
+                let progress = self.journal.publish_admission(&op, &events, &known.workflow);
                 if progress.state == WorkflowRunState::Queued {
                     self.queue.add_run();
                 } else {
                     self.launcher.launch_run(op.clone(), known.workflow.clone(), progress);
                 }
-                self.view_run(op, &known.workflow).await.map(StartedRun::New)
+                let run_id = op.op_id.clone();
+                let view = self.view_run(op, &known.workflow).await;
+                view.map(StartedRun::New).map_err(|error| begun_unread(&error, run_id))
             }
         }
     }
@@ -380,15 +380,11 @@ impl Workflows {
     }
 
     /// Whether this request came before, so that it only finds its run.
-    async fn is_replay(
-        &self,
-        actor: &StoredActor,
-        idempotency: Option<(String, String)>,
-    ) -> Result<bool, Error> {
-        let Some((key, digest)) = idempotency else { return Ok(false) };
+    async fn is_replay(&self, actor: &StoredActor, begun_by: Option<String>) -> Result<bool, Error> {
+        let Some(begun_by) = begun_by else { return Ok(false) };
         let actor_key = actor.key_id.clone();
         let found = self.store.read(move |connection| {
-            Ok(operations_log::replay(connection, &actor_key, &key, &digest)?.is_some())
+            Ok(operations_log::begun_operation(connection, &actor_key, &begun_by)?.is_some())
         });
         found.await
     }
@@ -416,6 +412,17 @@ impl Workflows {
             .await?
             .ok_or_else(|| Error::new(Code::WorkflowRunUnknown))
     }
+}
+
+/// The failure to show a run that has begun all the same.
+fn begun_unread(error: &Error, run_id: String) -> Error {
+    let path = format!("/api/v1/workflows/runs/{run_id}");
+    Error::new(error.code())
+        .detail("the run has begun and goes on, and its record could not be read")
+        .effect(Effect::Applied)
+        .caused_by(error.cause_for_log().unwrap_or_default())
+        .context("run_id", run_id)
+        .next("get_workflow_run", "GET", path, None, Some("read"))
 }
 
 /// Why a workflow does not take some parameters, in one sentence.

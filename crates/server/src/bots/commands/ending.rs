@@ -19,6 +19,10 @@ const STATE_WATCH: Duration = Duration::from_secs(20);
 /// Why a command stays unknown when the bot has no capability to tell.
 const NOT_CAPABLE: &str = "this bot cannot be asked what became of a command";
 
+/// Why a command stays unknown that a later start of the bot does not know.
+const STARTED_AGAIN: &str = "the bot was started again since, and that this start does not know the command does not \
+     prove that the one before it did nothing";
+
 /// How an open command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::bots) enum CommandEnding {
@@ -77,7 +81,13 @@ pub(super) fn ending_by_status(
             let text = |text: &str, most| botops_core::text::clean(text, most);
             Some(CommandEnding::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
         }
-        (CommandProgress::Unknown, ..) if is_expired(command, age) => Some(CommandEnding::NotReceived),
+        (CommandProgress::Unknown, ..) if is_expired(command, age) => {
+            Some(if is_of_an_earlier_start(snapshot, command) {
+                CommandEnding::StillUnknown(STARTED_AGAIN.to_owned(), state_shows(snapshot, command))
+            } else {
+                CommandEnding::NotReceived
+            })
+        }
         _ => None,
     }
 }
@@ -88,6 +98,14 @@ fn is_expired(command: &OpenCommand, age: Duration) -> bool {
     let valid = (command.expires_at - command.given_at).to_std().unwrap_or_default();
     let margin = EXPIRY_MARGIN.to_std().unwrap_or_default();
     age > valid.saturating_add(margin) && Utc::now() > command.expires_at + EXPIRY_MARGIN
+}
+
+/// Whether the bot was started again since it was given the command: it may have carried the command out and ended before
+/// that was written. An adapter is not started again with its bot.
+fn is_of_an_earlier_start(snapshot: &BotSnapshot, command: &OpenCommand) -> bool {
+    let hello = snapshot.hello.as_deref().filter(|hello| hello.adapter.is_none());
+    let now = hello.and_then(|hello| hello.boot_epoch.as_ref());
+    command.boot_epoch.as_ref().zip(now).is_some_and(|(then, now)| then != now)
 }
 
 /// The bot's own code for a refusal.

@@ -37,8 +37,8 @@ pub(super) fn ending_event(command: &OpenCommand, ending: &CommandEnding) -> New
             };
             let severity = if state["as_asked"] == true { Severity::Medium } else { Severity::High };
             let text = format!(
-                "{what}: what became of it is still unknown ({why}); {shown}. A person has to look at the bot; \
-                 the same command with the same Idempotency-Key acts once, now if the bot never got it"
+                "{what}: what became of it is still unknown ({why}); {shown}. A person has to look at the bot, \
+                 and gives the command with a new Idempotency-Key if it is still wanted then"
             );
             ("still_unknown", severity, text)
         }
@@ -61,11 +61,11 @@ pub(super) fn ending_event(command: &OpenCommand, ending: &CommandEnding) -> New
     NewEvent::own(EventKind::Control, severity, message, data)
 }
 
-/// The event on a command whose asker went away before the answer.
+/// The event on a command whose request ended before the answer: its time was over, or botops stopped.
 pub(super) fn abandoned_event(command: &OpenCommand) -> NewEvent {
     let (verb, actor) = (command.verb, &command.asker.actor);
     let message = format!(
-        "{actor} told the bot to {verb} and went away before it answered; what it did is not known yet ({})",
+        "{actor} told the bot to {verb}, and the request ended before it answered; what it did is not known yet ({})",
         command.reason
     );
     let data = json!({

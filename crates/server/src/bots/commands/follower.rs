@@ -10,6 +10,7 @@ use super::open_commands::{FollowedCommand, OpenCommands};
 use crate::bots::call_error::CallError;
 use crate::bots::calls::BotCalls;
 use crate::bots::link::BotLink;
+use crate::bots::snapshot::BotSnapshot;
 
 /// A command is followed for this long; then a person has to look.
 const GIVE_UP: Duration = Duration::from_secs(3_600);
@@ -53,9 +54,12 @@ impl CommandFollower {
         let path = format!("commands/{}", path_segment(&command.sent_id));
         let age = followed.age();
         let late = age > GIVE_UP;
+        let asked = boot_epoch_of(&self.link.snapshot.load());
         let status = self.calls.command_status(&path).await;
         let snapshot = self.link.snapshot.load();
         let ending = match status {
+            // Which of two starts answered cannot be told: the next answer is of one.
+            Ok(_) if boot_epoch_of(&snapshot) != asked => None,
             Ok(status) => ending_by_status(&snapshot, command, age, status),
             Err(CallError::NotCapable(_)) => {
                 return ending_by_state(&snapshot, command, followed.since, age, late);
@@ -68,6 +72,10 @@ impl CommandFollower {
         }
         ending
     }
+}
+
+fn boot_epoch_of(snapshot: &BotSnapshot) -> Option<String> {
+    snapshot.hello.as_ref().and_then(|hello| hello.boot_epoch.clone())
 }
 
 /// An id as one segment of a path.

@@ -1,5 +1,6 @@
 //! The commands of one bot whose effect is not known, kept over a restart of botops.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// More open commands than these are not followed: the oldest is left to a person.
 const MAX_OPEN: usize = 200;
+/// Of so many commands it is remembered to which start of the bot they were given: bots remember as many ids.
+const MAX_GIVEN: usize = 1_000;
 
 /// The open commands of one bot.
 #[derive(Debug)]
@@ -32,7 +35,28 @@ pub(in crate::bots) struct OpenCommands {
     events: Events,
     operator: Arc<OperatorCommands>,
     followed: Mutex<Vec<FollowedCommand>>,
+    given: Mutex<GivenCommands>,
     added: Notify,
+}
+
+/// To which start of the bot the newest commands were given, by their ids; the oldest come first.
+#[derive(Debug, Default)]
+struct GivenCommands(VecDeque<(String, Option<String>)>);
+
+impl GivenCommands {
+    fn add(&mut self, command: &OpenCommand) {
+        if self.0.len() >= MAX_GIVEN {
+            self.0.pop_front();
+        }
+        // The first start that was given it may have carried it out.
+        if self.boot_epoch_of(&command.sent_id).is_none() {
+            self.0.push_back((command.sent_id.clone(), command.boot_epoch.clone()));
+        }
+    }
+
+    fn boot_epoch_of(&self, sent_id: &str) -> Option<Option<String>> {
+        self.0.iter().find(|(id, _)| id == sent_id).map(|(_, boot_epoch)| boot_epoch.clone())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -73,14 +97,18 @@ impl OpenCommands {
         let stored = store.read(move |connection| Ok(get_value(connection, &asked)?)).await?;
         let commands: Vec<OpenCommand> =
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let mut given = GivenCommands::default();
+        commands.iter().for_each(|command| given.add(command));
         let due = Some(Instant::now() + FIRST_WAIT);
         let followed = commands.into_iter().map(|command| FollowedCommand::new(command, due));
         let followed = Mutex::new(followed.collect());
-        Ok(Self { key, store, events, operator, followed, added: Notify::new() })
+        let given = Mutex::new(given);
+        Ok(Self { key, store, events, operator, followed, given, added: Notify::new() })
     }
 
     /// A command is about to be given. It is stored, so that the next run of botops follows it if this one is killed.
     pub(super) fn begin(&self, command: OpenCommand) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).add(&command);
         {
             let mut followed = self.lock();
             if followed.iter().any(|one| one.command.sent_id == command.sent_id) {
@@ -89,6 +117,11 @@ impl OpenCommands {
             followed.push(FollowedCommand::new(command, None));
         }
         self.store_all();
+    }
+
+    /// To which start of the bot a command was given, as that start names itself; `None` when it is not known any more.
+    pub(in crate::bots) fn boot_epoch_of(&self, sent_id: &str) -> Option<Option<String>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).boot_epoch_of(sent_id)
     }
 
     /// What this command did is not known: from now on it is followed.
@@ -189,7 +222,7 @@ impl OpenCommands {
         self.store.post("the open commands", move |connection| Ok(put_value(connection, &key, &text)?));
     }
 
-    /// Publishes that the asker of a command went away before the answer.
+    /// Publishes that the request of a command ended before the answer.
     pub(super) fn publish_abandoned(&self, command: &OpenCommand) {
         self.events.publish(abandoned_event(command));
     }

@@ -311,7 +311,7 @@ fn new_op(txn: &ConfigTransaction, options: ApplyOptions, lock: String) -> NewOp
         lock_key: options.parent_op.is_none().then_some(lock),
         parent_op: options.parent_op,
         actor: txn.actor.clone(),
-        idempotency: options.idempotency,
+        begun_by: options.begun_by,
         deadline_ms: None,
     }
 }

@@ -212,6 +212,9 @@ impl TrialDriver {
                 let (by, outcome) = live.ending_as(&state.boot_epoch);
                 return self.end_rolled_back(by, &outcome).await;
             }
+            TransactionState::Activating if expired => {
+                (EndedBy::BotTimer, "the bot went back by its own timer")
+            }
             TransactionState::Activating => {
                 // An activation that is still on its way must not start it any more: the bot remembers a revert.
                 let Some(message) = self.end_message() else { return };

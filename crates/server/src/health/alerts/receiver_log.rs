@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 pub(crate) struct ReceiverFailureView {
     /// When it failed.
     pub(crate) at: DateTime<Utc>,
-    /// What the receiver answered, or why nothing reached it. Text of a receiver is untrusted.
+    /// What the receiver answered, or why there was no answer, and whether it may have taken the message all the same. Text
+    /// of a receiver is untrusted.
     #[schema(example = "it answers 400: no such channel")]
     pub(crate) answered: String,
 }
@@ -26,7 +27,7 @@ pub(crate) enum ReceiverState {
     Untried,
     /// It took the last message.
     Ok,
-    /// It did not take the last message, which is tried again.
+    /// It did not say that it took the last message, which is sent again under the same key.
     Failing,
 }
 
@@ -43,7 +44,7 @@ pub(crate) struct ReceiverView {
     pub(crate) delivered: u64,
     /// Tries that failed since botops started.
     pub(crate) failed: u64,
-    /// Notices that were given up since botops started, because it did not take them within a day.
+    /// Notices that were given up since botops started, because it did not say within a day that it took them.
     pub(crate) given_up: u64,
     /// When it last took a message; `null` when it took none since botops started.
     pub(crate) last_delivered_at: Option<DateTime<Utc>>,

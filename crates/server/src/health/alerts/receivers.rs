@@ -111,11 +111,11 @@ pub(crate) async fn describe_answer(mut answer: reqwest::Response) -> String {
 /// A name for a failed exchange that is safe to log: it contains no URL.
 pub(crate) fn describe_failure(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
-        "it does not answer in time"
+        "it does not answer in time, so whether it took the message is not known"
     } else if error.is_connect() {
         "it cannot be reached"
     } else {
-        "the exchange broke off"
+        "the exchange broke off, so whether it took the message is not known"
     }
 }
 

@@ -80,9 +80,9 @@ pub(crate) enum NoticeState {
     Delivered,
     /// It waits for the receiver.
     Queued,
-    /// It waits, and the receiver's last try failed; it is tried again.
+    /// It waits, and the receiver's last try brought no proof that it took it; it is sent again under the same key.
     Failed,
-    /// The receiver did not take it within a day; it is not tried again.
+    /// The receiver did not say within a day that it took it; it is not tried again.
     GivenUp,
 }
 

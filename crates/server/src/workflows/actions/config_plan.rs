@@ -75,7 +75,7 @@ impl WorkflowAction for PlanConfig {
         world.configs.require_config().await?;
         let base = world.configs.current().etag.clone().unwrap_or_default();
         let options = ApplyOptions {
-            idempotency: None,
+            begun_by: None,
             parent_op: None,
             ..trial_options(base, input.reason, Duration::from_secs(60), call)
         };

@@ -135,8 +135,7 @@ pub(super) fn trial_options(
         restart: false,
         acknowledge: None,
         if_match: Some(base),
-        // The key identifies run and step, so it can serve as the digest as well.
-        idempotency: Some((call.key.clone(), call.key.clone())),
+        begun_by: Some(call.key.clone()),
         parent_op: Some(call.run.clone()),
     }
 }

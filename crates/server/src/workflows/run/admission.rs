@@ -2,10 +2,7 @@
 //!
 //! Each decision is made inside one transaction of the store's only writer, so no two decisions overlap.
 
-use data_encoding::HEXLOWER;
 use rusqlite::Connection;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::facts::RunFact;
 use super::journal::{WrittenFact, insert_fact};
@@ -20,7 +17,8 @@ use botops_core::error::{Code, Error};
 
 /// The decision about a request to execute.
 pub(crate) enum RunAdmission {
-    New(OperationRow),
+    /// The row, and the events that it was stored with.
+    New(OperationRow, Vec<OperationEvent>),
     Replayed(OperationRow),
     Joined(OperationRow),
 }
@@ -31,8 +29,8 @@ pub(crate) fn admit_run(
     mut new: NewOperation,
     workflow: &CheckedWorkflow,
 ) -> Result<RunAdmission, StoreAbort> {
-    if let Some((key, digest)) = &new.idempotency
-        && let Some(op) = operations_log::replay(connection, &new.actor.key_id, key, digest)?
+    if let Some(begun_by) = &new.begun_by
+        && let Some(op) = operations_log::begun_operation(connection, &new.actor.key_id, begun_by)?
     {
         return Ok(RunAdmission::Replayed(op));
     }
@@ -72,7 +70,7 @@ pub(crate) fn admit_run(
             }
             let op =
                 operations_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
-            Ok(RunAdmission::New(op))
+            Ok(RunAdmission::New(op, operations_log::events(connection, &new.op_id, 0)?))
         }
     }
 }
@@ -140,36 +138,4 @@ pub(crate) fn request_cancel(
         }
     }
     Ok(all)
-}
-
-/// A hash of a value that does not depend on the order of members.
-pub(crate) fn digest_of(value: &Value) -> String {
-    fn write_canonical(value: &Value, into: &mut String) {
-        match value {
-            Value::Object(members) => {
-                let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
-                into.push('{');
-                for (name, member) in sorted {
-                    into.push_str(&Value::String(name.clone()).to_string());
-                    into.push(':');
-                    write_canonical(member, into);
-                    into.push(',');
-                }
-                into.push('}');
-            }
-            Value::Array(items) => {
-                into.push('[');
-                for item in items {
-                    write_canonical(item, into);
-                    into.push(',');
-                }
-                into.push(']');
-            }
-            plain => into.push_str(&plain.to_string()),
-        }
-    }
-    let mut text = String::new();
-    write_canonical(value, &mut text);
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    HEXLOWER.encode(&digest)
 }

@@ -94,28 +94,30 @@ impl RunJournal {
     }
 
     /// Publishes the facts that were stored when a run was admitted.
-    pub(crate) async fn publish_admission(
+    pub(crate) fn publish_admission(
         &self,
         op: &OperationRow,
+        events: &[OperationEvent],
         workflow: &CheckedWorkflow,
-    ) -> Result<RunProgress, Error> {
-        let id = op.op_id.clone();
-        let events =
-            self.store.read(move |connection| Ok(operations_log::events(connection, &id, 0)?)).await?;
+    ) -> RunProgress {
         let mut progress = RunProgress::new(workflow);
-        for event in &events {
+        for event in events {
             if let Some(fact) = progress.apply_event(event) {
                 self.publish_fact(op, event.seq, event.at_ms, &fact, progress.state);
             }
         }
-        Ok(progress)
+        progress
     }
 
-    /// Adds a fact to a run's journal, also after its end. The state of the run does not change.
-    pub(crate) async fn append_fact(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
+    /// Adds a fact to a run's journal once, also after its end. The state of the run does not change.
+    pub(crate) async fn append_fact_once(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
         let (id, (kind, data)) = (op_id.to_owned(), fact.to_row());
         let written = self.store.write(move |connection| {
             let Some(op) = operations_log::load(connection, &id)? else { return Ok(None) };
+            let known = operations_log::events(connection, &id, 0)?;
+            if known.iter().any(|event| event.kind == kind && event.data == data) {
+                return Ok(None);
+            }
             let seq = operations_log::append(connection, &id, &kind, &data)?;
             Ok(Some((op, seq)))
         });

@@ -25,7 +25,7 @@ mod step;
 mod undo;
 mod until;
 
-pub(crate) use admission::{RunAdmission, admit_run, digest_of, request_cancel};
+pub(crate) use admission::{RunAdmission, admit_run, request_cancel};
 pub(crate) use dry_run::{PlannedStepView, WorkflowForecast, plan_steps, predict_outputs};
 pub(crate) use ended_commands::record_ended_commands;
 pub(crate) use execution_log::ExecutionLog;
