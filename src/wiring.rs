@@ -55,6 +55,7 @@ pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks
     spawn_session_watch(handles, tasks);
     spawn_health_publishing(handles, tasks);
     spawn_store_publishing(handles, tasks);
+    spawn_shortfall_publishing(handles, tasks);
     register_recovery_runner(handles);
     register_health_sources(handles);
     register_metrics(handles, metrics);
@@ -138,6 +139,29 @@ fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = trouble.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// Passes to the overview that the bot remembers fewer trades than before.
+fn spawn_shortfall_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, mut shortfall) = (handles.overview.clone(), handles.performance.watch_shortfall());
+    let stopping = tasks.stopping();
+    tasks.spawn("shortfall-in-overview", OnFailure::Log, async move {
+        let mut told: Option<String> = None;
+        loop {
+            let now = shortfall.borrow_and_update().clone();
+            if now != told {
+                overview.update_extras(|extras| {
+                    extras.warnings.retain(|warning| Some(warning) != told.as_ref());
+                    extras.warnings.extend(now.clone());
+                });
+                told = now;
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = shortfall.changed() => if changed.is_err() { return },
             }
         }
     });
@@ -242,6 +266,7 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (handles, mut config) = (handles.clone(), handles.configs.watch());
     let stopping = tasks.stopping();
     tasks.spawn("config-in-overview", OnFailure::Log, async move {
+        let mut told: Option<String> = None;
         loop {
             let now = config.borrow_and_update().clone();
             let has_config = now.sync != SyncState::NotApplicable;
@@ -252,7 +277,14 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
             }
             let status = now.sync.as_str().to_owned();
             let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
-            handles.overview.update_extras(|extras| extras.config_sync = sync);
+            let fault =
+                handles.configs.record_fault().map(|fault| format!("Config changes are refused: {fault}."));
+            handles.overview.update_extras(|extras| {
+                extras.config_sync = sync;
+                extras.warnings.retain(|warning| Some(warning) != told.as_ref());
+                extras.warnings.extend(fault.clone());
+            });
+            told = fault;
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::regular_file::open_regular;
+
 /// Makes the folder with mode 0700 unless it exists.
 ///
 /// # Errors
@@ -19,8 +21,13 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 /// One sentence that says what to change: another process has the lock, or the lock file cannot be made.
 pub fn lock_data_folder(data: &Path, lock_file: &str) -> Result<File, String> {
     let path = data.join(lock_file);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = open_regular(&path, OpenOptions::new().write(true).create(true).truncate(false).mode(0o600));
+    let file = file.map_err(|error| {
+        format!(
+            "{}: the lock file cannot be used ({error}); remove it, or make the folder writable for this user",
+            path.display()
+        )
+    })?;
     let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
     match locked {
         Ok(()) => Ok(file),
