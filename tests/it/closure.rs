@@ -401,6 +401,8 @@ async fn a_damaged_folder(closing: &mut Closing, world: World) {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, b"{}").unwrap();
     }
+    // The copy that would put it back.
+    std::fs::write(folder.join("current.json"), b"{}").unwrap();
     let socket = bot.socket().display().to_string();
     let id = bot.id();
     let botops =

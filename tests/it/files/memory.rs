@@ -40,7 +40,8 @@ async fn a_bot_that_remembers_less_of_the_same_account_is_told_and_a_new_account
     until("botops says that the bot remembers less", PATIENCE, told).await;
     let summary: Value = botops.get("/api/v1/summary").await.1;
     let said = summary["warnings"].to_string();
-    assert!(said.contains("the bot knows 0 up to number 0") && said.contains("backup"), "{said}");
+    assert!(said.contains("it knows 0 of ") && said.contains("from a backup"), "{said}");
+    assert!(warnings(&botops).await.contains("up to number 0"), "the whole of it is in the state");
 
     // A new account begins anew by its name.
     bot.kill();

@@ -521,8 +521,8 @@ catalogue! {
         "the bot's ledger is not what the bot wrote",
         "a file of the bot was changed, cut short, lost or damaged",
         "amounts are not known and no position is opened; positions that are proven are closed as ever, others are left alone",
-        "Stop the bot, put its ledger back from a backup (the message names the file), and start it; for a new account, move the \
-         ledger and its mark away. Look at the broker for positions that are in doubt.",
+        "A person has to stop the bot, put its ledger back from a backup (the message names the file), and start it; for a new \
+         account, move the ledger and its mark away. Look at the broker for positions that are in doubt.",
         next: [SUMMARY];
     SupervisorMissing = "BOT_020", 409, ValidationError, Medium, AskHuman,
         "nobody can start the bot again",

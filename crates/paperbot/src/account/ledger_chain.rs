@@ -7,7 +7,7 @@
 
 use botops_core::text::sha256_hex;
 
-use super::ledger::LedgerLine;
+use super::ledger_line::LedgerLine;
 
 /// What separates a line's content from its sum.
 const SEAL: &str = ",\"sum\":\"";
@@ -160,7 +160,7 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
-    use crate::account::ledger::LedgerEntry;
+    use crate::account::ledger_line::LedgerEntry;
 
     /// Five sealed lines behind two of a release without sums.
     fn written() -> Vec<String> {

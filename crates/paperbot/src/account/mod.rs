@@ -7,6 +7,7 @@ pub(crate) mod effects_log;
 pub(crate) mod ledger;
 pub(crate) mod ledger_chain;
 pub(crate) mod ledger_damage;
+mod ledger_line;
 mod ledger_mark;
 pub(crate) mod performance;
 pub(crate) mod recorded_account;

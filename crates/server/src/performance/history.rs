@@ -254,10 +254,10 @@ impl PerformanceHistory {
         let account = if cursor.account.is_empty() { "its account" } else { &cursor.account };
         let newest_at = newest_at.map_or_else(String::new, |at| format!(", the newest of {at}"));
         Ok(format!(
-            "THE BOT REMEMBERS LESS than before: of {account} {kept} closed trades up to number {} are kept here{newest_at}; the bot \
-             knows {known} up to number {after}. Put the bot's data back from a backup; trades that it numbers anew below {} are not \
-             taken in. For a fresh start, give the account another id.",
-            cursor.after, cursor.after
+            "THE BOT REMEMBERS LESS: it knows {known} of {kept} closed trades. Put its data back from a backup. Of {account}, trades up to \
+             number {} are kept here{newest_at}; the bot knows them up to number {after}, and what it numbers anew below is not taken \
+             in. For a fresh start, give the account another id.",
+            cursor.after
         ))
     }
 
