@@ -179,7 +179,7 @@ async fn whatever_file_of_botops_is_damaged_it_starts_and_serves_what_is_wrong()
     let seeded = seed(&bot).await;
     let socket = bot.socket().display().to_string();
     let mut failed = Vec::new();
-    let mut trying = tokio::task::JoinSet::new();
+    let mut trying: tokio::task::JoinSet<Result<(), String>> = tokio::task::JoinSet::new();
     for row in ROWS {
         for damage in row.damages {
             if trying.len() >= AT_ONCE {
