@@ -624,6 +624,7 @@ async fn told_by_the_bot(closing: &mut Closing) {
             || remediation.contains("Do what")
             || remediation.contains("Free space")
             || remediation.contains("Repair")
+            || remediation.contains("A person has to")
             || remediation.contains("remove the cause");
         if class == RetryClass::AskHuman && !names_who {
             closing.wrong.push(format!("{code}: asks for a person without saying so: {remediation}"));
