@@ -326,7 +326,7 @@ async fn try_start(row: &'static FileRow, damage: Damage) {
             assert!(state["account"]["cash_balance"].is_null(), "{cell}: {}", state["account"]);
             assert_eq!(state["circuit_breaker"]["state"], "closed", "{cell}: no loss is made up");
         }
-        Refuses | Outcome::Serves => unreachable!("{cell}"),
+        Refuses => unreachable!("{cell}"),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::bot_folder;
 use super::damage::Damage;
-use super::{bot_folder, botops_folder};
 
 /// When the damage comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,6 @@ pub(super) enum Outcome {
     Halted(&'static str),
     /// The process says one sentence and ends.
     Refuses,
-    /// botops serves reads, refuses what it cannot do, and its summary says so.
-    Serves,
 }
 
 impl Outcome {
@@ -42,7 +40,6 @@ impl Outcome {
             }
             Self::Halted(gate) => format!("no order passes (`{gate}`) until the breaker is reset"),
             Self::Refuses => "it does not start".to_owned(),
-            Self::Serves => "reads are served, changes are refused".to_owned(),
         }
     }
 }
@@ -76,7 +73,7 @@ fn the_page_of_files_says_what_the_tests_try() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/files.md");
     let page = std::fs::read_to_string(&path).unwrap();
     let mut wanted = page.clone();
-    for (name, rows) in [("bot", bot_folder::ROWS), ("botops", botops_folder::ROWS)] {
+    for (name, rows) in [("bot", bot_folder::ROWS)] {
         let (begin, end) = (format!("<!-- rows of {name} -->\n"), format!("<!-- end of {name} -->"));
         let (before, rest) = wanted.split_once(&begin).expect("the page has the table");
         let (_, after) = rest.split_once(&end).expect("the table ends");
