@@ -15,6 +15,7 @@ use crate::{routes, wiring};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
 use botops_core::failpoints;
+use botops_core::regular_file::open_regular;
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::{HttpMetrics, Metrics};
 use botops_http::{self, ApiKeys, CorsPolicy, GuardOptions, OperationIndex, RequestGuard};
@@ -55,15 +56,16 @@ pub struct App {
     handles: FeatureHandles,
     tasks: Tasks,
     // Held until the process ends, so that only one botops uses the data folder.
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 impl App {
-    /// Takes the data folder and the address, opens every part and begins to serve.
+    /// Takes the data folder and the address, opens every part and begins to serve. `faults` are sentences on what is
+    /// wrong already, shown as warnings.
     ///
     /// # Errors
     /// When a setting cannot be used or a part fails; nothing is served then.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings, faults: Vec<String>) -> Result<Self, StartError> {
         if let Some(point) = &settings.kill_at {
             failpoints::arm(point);
         }
@@ -71,7 +73,8 @@ impl App {
             failpoints::fail_in(folder);
         }
         bots::install_tls_provider();
-        let lock = take_data_dir(&settings.data_dir)?;
+        let mut faults = faults;
+        let locks = take_data_dir(&settings.data_dir, &mut faults)?;
         let listening = botops_http::bind(settings.address).map_err(|error| StartError::Setting {
             setting: BOT_API_PORT.name,
             problem: format!("{} cannot be bound ({error})", settings.address),
@@ -80,9 +83,12 @@ impl App {
         let address = listening.address();
         let tasks = Tasks::new();
         let metrics = Metrics::new();
+        let lost = lost_store_warning(&settings.data_dir);
         let handles = FeatureHandles::open(&settings, &metrics, &tasks).await?;
+        handles.store.seal_if_unusable();
         wiring::connect(&handles, &metrics, &tasks);
         give_back_memory(&tasks);
+        handles.overview.update_extras(|extras| extras.warnings.extend(faults.into_iter().chain(lost)));
         let (router, operations) = routes::build(
             &handles,
             routes::McpAccess {
@@ -113,7 +119,7 @@ impl App {
         let greeting = greeting(&settings, address);
         log_start(&settings, address, &greeting, &handles);
         notify_systemd(&tasks, handles.health.clone());
-        Ok(Self { address, greeting, handles, tasks, _lock: lock })
+        Ok(Self { address, greeting, handles, tasks, _locks: locks })
     }
 
     /// The address the API listens on, with the real port when port 0 was asked for.
@@ -225,8 +231,9 @@ fn connection_limit() -> usize {
     usize::try_from(files.saturating_sub(RESERVED_FILES).max(64)).unwrap_or(64)
 }
 
-/// Creates the data folder with mode 0700 and locks it for this process.
-fn take_data_dir(folder: &Path) -> Result<File, StartError> {
+/// Creates the data folder with mode 0700 and locks it for this process: the folder itself, which is always there, and the
+/// lock file, which earlier versions look at.
+fn take_data_dir(folder: &Path, faults: &mut Vec<String>) -> Result<Vec<File>, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let unusable = |problem: String| StartError::Setting {
         setting: BOT_DATA_DIR.name,
@@ -238,14 +245,47 @@ fn take_data_dir(folder: &Path) -> Result<File, StartError> {
         .mode(0o700)
         .create(folder)
         .map_err(|error| unusable(error.to_string()))?;
-    let lock = File::create(folder.join("botops.lock")).map_err(|error| unusable(error.to_string()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Setting {
-            setting: BOT_DATA_DIR.name,
-            problem: "another botops uses this folder".to_owned(),
-            remedy: "Stop it, or give this one its own folder.".to_owned(),
-        }),
-        Err(std::fs::TryLockError::Error(error)) => Err(unusable(error.to_string())),
+    let mut locks = vec![File::open(folder).map_err(|error| unusable(error.to_string()))?];
+    let lock_file = folder.join("botops.lock");
+    match open_regular(&lock_file, std::fs::OpenOptions::new().write(true).create(true).truncate(false)) {
+        Ok(lock) => locks.push(lock),
+        Err(error) => {
+            let path = lock_file.display();
+            faults.push(format!(
+                "{path} cannot be used ({error}); the folder itself is locked. Remove what is in its place."
+            ));
+        }
     }
+    for lock in &locks {
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(StartError::Setting {
+                    setting: BOT_DATA_DIR.name,
+                    problem: "another botops uses this folder".to_owned(),
+                    remedy: "Stop it, or give this one its own folder.".to_owned(),
+                });
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(unusable(error.to_string())),
+        }
+    }
+    Ok(locks)
+}
+
+/// A warning when there is no store in a folder that was used before: then the history is gone, and nothing else says so.
+fn lost_store_warning(folder: &Path) -> Option<String> {
+    let store = folder.join("ops.db");
+    let is_gone = std::fs::metadata(&store).map_or_else(
+        |error| error.kind() == std::io::ErrorKind::NotFound,
+        |there| there.is_file() && there.len() == 0,
+    );
+    let used_before = ["config/config_history.jsonl", "audit.key", "config/HEAD"];
+    let was_used = used_before.iter().any(|file| folder.join(file).exists());
+    (is_gone && was_used).then(|| {
+        format!(
+            "{} was missing or empty at this start, although the folder was used before: events, trades, runs and the history of \
+             health are gone. Stop botops and put the file back from a backup, or go on without them.",
+            store.display()
+        )
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::{App, StartError};
 use crate::settings::{BOT_DATA_DIR, BOT_LOG_DIR, Settings};
-use crate::terminal::{report_failure, report_refusal};
+use crate::terminal::{print_notice, report_failure, report_refusal};
 use botops_core::signals::{SignalRequest, Signals};
 use botops_core::telemetry;
 
@@ -15,6 +15,7 @@ pub(crate) fn serve_until_signal(
     ready: impl AsyncFnOnce(&App),
     last: impl AsyncFnOnce(&App),
 ) -> ExitCode {
+    let mut faults = Vec::new();
     let logging = match telemetry::start_logging(
         &settings.log_dir,
         "botops",
@@ -22,7 +23,18 @@ pub(crate) fn serve_until_signal(
         &settings.log_filter,
         &settings.secrets(),
     ) {
-        Ok(logging) => logging,
+        Ok(logging) => Some(logging),
+        // The data folder is there and the log is not: whoever looks for the reason still finds botops.
+        Err(error) if settings.data_dir.is_dir() => {
+            let folder = settings.log_dir.display();
+            let fault = format!(
+                "The log in {folder} cannot be written ({error}), so nothing is logged. Free space there, or remove what is in its \
+                 place, and restart botops."
+            );
+            print_notice(&format!("botops: {fault}"));
+            faults.push(fault);
+            None
+        }
         Err(error) => {
             let is_inside = settings.log_dir.starts_with(&settings.data_dir);
             let setting = if is_inside { BOT_DATA_DIR.name } else { BOT_LOG_DIR.name };
@@ -42,7 +54,7 @@ pub(crate) fn serve_until_signal(
             Ok(signals) => signals,
             Err(error) => return report_failure(&format!("signals cannot be caught ({error})")),
         };
-        let app = match App::start(settings).await {
+        let app = match App::start(settings, faults).await {
             Ok(app) => app,
             Err(StartError::Part(error)) => {
                 let cause = error.cause_for_log().unwrap_or_default();

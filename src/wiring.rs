@@ -56,6 +56,7 @@ pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks
     spawn_health_publishing(handles, tasks);
     spawn_store_publishing(handles, tasks);
     spawn_trade_publishing(handles, tasks);
+    spawn_shortfall_publishing(handles, tasks);
     register_recovery_runner(handles);
     register_health_sources(handles);
     register_metrics(handles, metrics);
@@ -163,6 +164,29 @@ fn spawn_trade_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
+/// Passes to the overview that the bot remembers fewer trades than before.
+fn spawn_shortfall_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, mut shortfall) = (handles.overview.clone(), handles.performance.watch_shortfall());
+    let stopping = tasks.stopping();
+    tasks.spawn("shortfall-in-overview", OnFailure::Log, async move {
+        let mut told: Option<String> = None;
+        loop {
+            let now = shortfall.borrow_and_update().clone();
+            if now != told {
+                overview.update_extras(|extras| {
+                    extras.warnings.retain(|warning| Some(warning) != told.as_ref());
+                    extras.warnings.extend(now.clone());
+                });
+                told = now;
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = shortfall.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
 /// Lets recovery act through workflows, so that there is one executor and one audit trail.
 fn register_recovery_runner(handles: &FeatureHandles) {
     let (to_describe, to_list, to_run) =
@@ -262,6 +286,7 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (handles, mut config) = (handles.clone(), handles.configs.watch());
     let stopping = tasks.stopping();
     tasks.spawn("config-in-overview", OnFailure::Log, async move {
+        let mut told: Option<String> = None;
         loop {
             let now = config.borrow_and_update().clone();
             let has_config = now.sync != SyncState::NotApplicable;
@@ -274,9 +299,14 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
             let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
             let committed =
                 now.committed.as_ref().filter(|_| has_config).map(CommittedConfigView::version_ref);
+            let fault =
+                handles.configs.record_fault().map(|fault| format!("Config changes are refused: {fault}."));
             handles.overview.update_extras(|extras| {
                 (extras.config_sync, extras.committed_config) = (sync, committed);
+                extras.warnings.retain(|warning| Some(warning) != told.as_ref());
+                extras.warnings.extend(fault.clone());
             });
+            told = fault;
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },

@@ -29,6 +29,7 @@ mod document;
 mod documents;
 mod effects;
 mod errors;
+mod files;
 mod freqtrade;
 mod freshness;
 mod health;

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::regular_file::open_regular;
+
 /// Bytes of a process id and the end of its line.
 const LONGEST_PID: u64 = 20;
 
@@ -22,8 +24,14 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 /// One sentence that says what to change: another process has the lock, or the lock file cannot be made.
 pub fn lock_data_folder(data: &Path, lock_file: &str) -> Result<File, String> {
     let path = data.join(lock_file);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = open_regular(&path, &options).map_err(|error| {
+        format!(
+            "{}: the lock file cannot be used ({error}); remove it, or make the folder writable for this user",
+            path.display()
+        )
+    })?;
     if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         let process = owner_of(&mut file).map_or_else(String::new, |pid| format!(" (process {pid})"));
         return Err(format!(

@@ -1,6 +1,7 @@
 //! What botops and the reference bot share below their features.
 //!
-//! Failures and their catalogue, text from outside made harmless, secrets taken out, deadlines that survive a restart, files replaced durably, files of
+//! Failures and their catalogue, text from outside made harmless, secrets taken out, deadlines that survive a restart, files replaced
+//! durably and opened without waiting, files of
 //! settings and of set-ups, data folders and sockets for one process alone, durations, numbers compared digit for digit, JSON read
 //! by the names of members alone, waits between
 //! attempts, tasks, signals, the log and the metrics, and the failpoints of the tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
@@ -16,6 +17,7 @@ pub mod failpoints;
 pub mod object_reader;
 pub mod reason;
 pub mod redact;
+pub mod regular_file;
 pub mod retry;
 pub mod setup_files;
 pub mod signals;

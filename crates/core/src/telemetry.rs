@@ -29,6 +29,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::regular_file::open_regular;
+
 /// Size in bytes at which a log file is rotated before the day ends.
 const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
@@ -191,7 +193,7 @@ impl LogFile {
 
 fn append_to(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    let open = || open_regular(path, OpenOptions::new().create(true).append(true).mode(0o600));
     match (open(), path.parent()) {
         // The whole folder was moved away.
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {

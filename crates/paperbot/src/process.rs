@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::account::book::AccountBook;
 use super::account::effects_log::EffectsLog;
 use super::account::ledger::Ledger;
+use super::account::ledger_damage::sum_up;
 use super::account::recorded_account::RecordedAccount;
 use super::config::slot::ConfigSlot;
 use super::engine::{EngineParts, TradingEngine};
@@ -66,8 +67,20 @@ pub fn main(options: PaperbotOptions) -> ExitCode {
     }
     let secrets = options.session.secrets();
     let _log = match telemetry::start_logging(&options.log_folder(), "paperbot", None, "info", &secrets) {
-        Ok(log) => log,
-        Err(error) => return report_failure(&format!("--log-dir: the folder cannot be used: {error}"), 2),
+        Ok(log) => Some(log),
+        Err(error) => {
+            let folder = options.log_folder();
+            let said = format!(
+                "--log-dir: {} cannot be used ({error}); free space there, or name a folder that this user can write",
+                folder.display()
+            );
+            let code = report_failure(&said, 2);
+            // Positions of an account that exists are closed without a log as well.
+            if !has_account(&options) {
+                return code;
+            }
+            None
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let Ok(runtime) = runtime else { return report_failure("the runtime could not be started", 1) };
@@ -94,16 +107,24 @@ fn cannot_start(what: impl fmt::Display) -> Error {
     Error::new(Code::BotCannotStart).detail(what.to_string())
 }
 
-fn cannot_use(path: &Path, error: &dyn fmt::Display) -> Error {
-    cannot_start(format!("{}: {error}", path.display()))
-}
-
 fn make_folders(options: &PaperbotOptions) -> Result<(), Error> {
     for (flag, folder) in [("--data-dir", &options.data_dir), ("--log-dir", &options.log_folder())] {
-        make_private_folder(folder)
-            .map_err(|error| cannot_start(format!("{flag}: the folder cannot be made: {error}")))?;
+        if flag == "--log-dir" && has_account(options) {
+            // Told when the log is opened.
+            let _ = make_private_folder(folder);
+            continue;
+        }
+        make_private_folder(folder).map_err(|error| {
+            let remedy = "free space there, or name a folder that this user can write";
+            cannot_start(format!("{flag}: the folder cannot be made: {error}; {remedy}"))
+        })?;
     }
     Ok(())
+}
+
+/// Whether the data folder has a ledger, so that there may be positions to close.
+fn has_account(options: &PaperbotOptions) -> bool {
+    options.data_dir.join("ledger.jsonl").exists()
 }
 
 async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
@@ -144,8 +165,14 @@ async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<()
         }
     };
     let pid_file = options.data_dir.join("paperbot.pid");
-    write_pid_file(&pid_file, bot.hello.boot_epoch.as_deref().unwrap_or_default(), &socket)
-        .map_err(|error| cannot_use(&pid_file, &error))?;
+    let boot_epoch = bot.hello.boot_epoch.as_deref().unwrap_or_default();
+    if let Err(error) = write_pid_file(&pid_file, boot_epoch, &socket) {
+        // Without it the bot trades as ever; only who looks for its process finds it by its socket alone.
+        let path = pid_file.display();
+        tracing::error!(
+            "{path} cannot be written ({error}): free space there, or remove what is in its place"
+        );
+    }
     let mut running = bot.spawn(&options, listener, &tasks, &shutdown);
     let failed = running.wait_for_end(&shutdown, &tasks).await;
     running.halt.cancel();
@@ -193,20 +220,13 @@ impl PreparedBot {
         let boot_epoch = Uuid::now_v7().to_string();
         let data = &options.data_dir;
         let ledger_path = data.join("ledger.jsonl");
-        let (ledger, history) =
-            Ledger::open(&ledger_path, &boot_epoch).map_err(|error| cannot_use(&ledger_path, &error))?;
-        let mut book = AccountBook::default();
-        for line in &history.lines {
-            book.apply(line);
-        }
+        let (ledger, history) = Ledger::open(&ledger_path, &boot_epoch);
+        let (book, damage) = sum_up(&ledger_path, &history);
         // Each start gets another seed, so that the simulated market does not repeat itself.
         let seed = options.seed.wrapping_add(book.starts.wrapping_mul(0x0100_0003));
         let (feed, mode, pace) = open_market(options, &book, seed)?;
-        let outcomes = data.join("config-outcomes.json");
-        let config = ConfigSlot::boot(&options.config_folder(), &outcomes, &boot_epoch, &feed.symbols())
-            .map_err(cannot_start)?;
-        let effects_path = data.join("effects.jsonl");
-        let effects = EffectsLog::open(&effects_path, &boot_epoch);
+        let config = ConfigSlot::boot(&options.config_folder(), data, &boot_epoch, &feed.symbols());
+        let effects = EffectsLog::open(&data.join("effects.jsonl"), &boot_epoch);
         let identity = BotIdentity {
             id: options.id.to_string(),
             boot_epoch: boot_epoch.clone(),
@@ -224,13 +244,13 @@ impl PreparedBot {
         let mut engine = TradingEngine::new(EngineParts {
             identity,
             market: MarketPrices::new(feed, book.last_prices.clone().into_iter().collect()),
-            account: RecordedAccount::new(ledger, book),
+            account: RecordedAccount::new(ledger, book, damage),
             exchange: PaperExchange::new(seed),
             strategy: MomentumStrategy::new(pace),
             config,
             session,
             outbox: BotOutbox::new(&boot_epoch, sender),
-            effects: effects.map_err(|error| cannot_use(&effects_path, &error))?,
+            effects,
         });
         let snapshot = engine.open_snapshots();
         Ok(Self { engine, journal, items, snapshot, session: commands, hello })

@@ -33,7 +33,7 @@ impl Running {
         ];
         values.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let settings = Settings::check(&SettingSources::of(values)).expect("the test's settings can be used");
-        let app = App::start(settings).await.expect("botops starts");
+        let app = App::start(settings, Vec::new()).await.expect("botops starts");
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { app, base, client: client.build().unwrap() }

@@ -35,6 +35,12 @@ impl Paperbot {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
+    /// Takes other arguments for the next launch.
+    pub(crate) fn replace_arguments(&mut self, arguments: &[&str]) {
+        self.arguments.clear();
+        self.arguments(arguments);
+    }
+
     /// Starts a bot and waits for its first answer.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let mut bot = Self::prepare(arguments);

@@ -245,7 +245,7 @@ impl Rig {
         let sink_notes = notes.clone();
         let sink = Arc::new(move |note| sink_notes.lock().unwrap().push(note));
         let tasks = Tasks::new();
-        let monitor = SessionMonitor::start(broker, settings, clock.clone(), &tasks, sink).unwrap();
+        let monitor = SessionMonitor::start(broker, settings, clock.clone(), &tasks, sink);
         Self { folder, stub, monitor, tasks, clock, limits, notes }
     }
 

@@ -501,7 +501,7 @@ catalogue! {
     BotLedgerUnwritable = "BOT_012", 503, ServerError, Critical, AskHuman,
         "the bot's ledger cannot be written",
         "the disk that holds the bot's data is full, read-only or failing",
-        "nothing is traded, exits included, since a fill that is not on disk does not count",
+        "no position is opened; open ones are closed from memory, and what is not on disk is lost if the bot ends before",
         "Free space on or repair the disk of the bot's data folder; the bot goes on by itself with the next tick.",
         next: [SUMMARY];
     BotLimitCrossed = "BOT_013", 409, TradingError, Critical, AskHuman,
@@ -518,6 +518,13 @@ catalogue! {
         "Repair the config folder: apply a config anew, or restore `HEAD` and its file from a backup.",
         next: [("get_config", "GET", "/api/v1/config", "read")];
 
+    BotLedgerDamaged = "BOT_015", 500, ServerError, Critical, AskHuman,
+        "the bot's ledger is not what the bot wrote",
+        "a file of the bot was changed, cut short, lost or damaged",
+        "amounts are not known and no position is opened; positions that are proven are closed as ever, others are left alone",
+        "A person has to stop the bot, put its ledger back from a backup (the message names the file), and start it; for a new \
+         account, move the ledger and its mark away. Look at the broker for positions that are in doubt.",
+        next: [SUMMARY];
     SupervisorMissing = "BOT_020", 409, ValidationError, Medium, AskHuman,
         "nobody can start the bot again",
         "BOT_SUPERVISOR names no driver that could do this",

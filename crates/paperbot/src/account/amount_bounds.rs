@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::account::book::{AccountBook, SymbolPrices};
-    use crate::account::ledger::{
+    use crate::account::ledger_line::{
         LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder, entry_fault,
     };
     use crate::account::performance::performance_of;

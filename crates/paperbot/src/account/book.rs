@@ -3,7 +3,7 @@
 //! Only [`AccountBook::apply`] changes it, and its argument is a ledger line that is already on disk, so the account of
 //! a restarted bot equals that of the one that was killed. Nothing here decides, reads a clock or touches a file.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -255,6 +255,12 @@ impl AccountBook {
             }
         }
         change
+    }
+
+    /// Takes the positions and orders of these symbols out of what is traded.
+    pub(crate) fn set_aside(&mut self, symbols: &BTreeSet<String>) {
+        self.working.retain(|_, order| !symbols.contains(&order.placed.symbol));
+        self.positions.retain(|symbol, _| !symbols.contains(symbol));
     }
 
     /// Cash and the market value of positions; a position without a price counts as what it cost.

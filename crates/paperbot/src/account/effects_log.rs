@@ -1,24 +1,33 @@
 //! `effects.jsonl`: what the bot really did, so that tests can compare it with what botops says.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use botops_core::regular_file::open_regular;
 use chrono::Utc;
 use serde_json::{Value, json};
 
 /// The open file. Lines are written at once and not synced: a power failure may lose some, unlike the ledger's.
 #[derive(Debug)]
 pub(crate) struct EffectsLog {
-    file: File,
+    /// `None` when it cannot be used.
+    file: Option<File>,
     boot_epoch: String,
 }
 
 impl EffectsLog {
-    pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { file, boot_epoch: boot_epoch.to_owned() })
+    /// Opens or creates the file. One that cannot be used is said once, and nothing is noted.
+    pub(crate) fn open(path: &Path, boot_epoch: &str) -> Self {
+        let file = open_regular(path, OpenOptions::new().append(true).create(true).mode(0o600));
+        let file = file.inspect_err(|error| {
+            let path = path.display();
+            tracing::warn!(
+                "{path} cannot be used ({error}), so effects are not noted; remove what is in its place"
+            );
+        });
+        Self { file: file.ok(), boot_epoch: boot_epoch.to_owned() }
     }
 
     /// Writes one line. A failure is logged and changes nothing else: trading does not depend on this file.
@@ -28,7 +37,8 @@ impl EffectsLog {
             facts.insert("at".to_owned(), json!(Utc::now()));
             facts.insert("boot_epoch".to_owned(), json!(self.boot_epoch));
         }
-        if let Err(error) = self.file.write_all(format!("{facts}\n").as_bytes()) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = file.write_all(format!("{facts}\n").as_bytes()) {
             tracing::warn!("an effect was not noted: {error}");
         }
     }

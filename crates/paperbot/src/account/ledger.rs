@@ -1,239 +1,139 @@
 //! The ledger: everything that ever happened to the account, one JSON line each, on disk before it takes effect.
 //!
 //! The account in memory ([`super::book::AccountBook`]) is the sum of these lines and is summed up again at each start.
-//! A torn last line is cut off; damage in the middle refuses the start, because a bot that lost a fill must not trade.
-//! Lines are never changed or removed.
+//! A torn last line is cut off. Lines are chained by checksums ([`super::ledger_chain`]): what is not as it was written
+//! is not believed, and the bot says so ([`super::ledger_damage`]). Lines are never changed or removed.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, NaiveDate, Utc};
-use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer, Serialize};
+use chrono::{DateTime, Utc};
 
-use super::amount_bounds::{cash_fault, money_fault, price_fault, quantity_fault};
 use super::append_file::AppendOnlyFile;
-use botops_contract::{CommandResult, OrderType, Side, Verb};
-
-/// One line of `ledger.jsonl`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LedgerLine {
-    /// Line number, from 1 without gaps: a missing line is detected when the file is read.
-    pub n: u64,
-    /// When it was written, by the bot's clock; `market_at` of an entry is the market's.
-    pub at: DateTime<Utc>,
-    /// Id of the process start that wrote it.
-    pub boot_epoch: String,
-    pub entry: LedgerEntry,
-}
-
-/// What can happen to the account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum LedgerEntry {
-    /// The account was opened with this cash, in account currency. The first line.
-    Opened {
-        cash: Decimal,
-        /// Names the account; ledgers of before have none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        account_id: Option<String>,
-    },
-    /// The bot's process started: its version, the market's source and seed, and its process id.
-    Started { version: String, source: String, seed: u64, pid: u32 },
-    /// The bot's process stopped in order; missing after a kill or a crash.
-    Stopped { reason: String },
-    /// An order was accepted and is on its way to the exchange.
-    Placed(PlacedOrder),
-    /// An order was refused before it was sent, by a limit, the account or the broker session.
-    Refused { order: PlacedOrder, code: String, reason: String },
-    /// Some or all of an order was filled.
-    Filled(OrderFill),
-    /// The rest of an order was cancelled.
-    Cancelled { order_id: String, reason: String },
-    /// A trading day began with this equity.
-    Day { day: NaiveDate, equity: Decimal },
-    /// The equity reached a new peak, at least 0.1 % above the one recorded last.
-    Peak { equity: Decimal },
-    /// An operator paused the bot: no new positions until [`LedgerEntry::Resumed`].
-    Paused { reason: String },
-    /// An operator ended the pause.
-    Resumed { reason: String },
-    /// A limit on losses was reached and the risk breaker opened.
-    Tripped { source: String, reason: String },
-    /// An operator closed the risk breaker; losses are counted from these values on.
-    Reset { reason: String, daily_pl: Decimal, equity: Decimal },
-    /// The answer to a command, so that repeating its id gives the same answer and has no second effect.
-    Command {
-        verb: Verb,
-        #[serde(deserialize_with = "read_result")]
-        result: Box<CommandResult>,
-    },
-}
-
-/// A tagged enum is buffered while it is read, and an amount is read by its text: from JSON alone, not from a buffer.
-fn read_result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<CommandResult>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    serde_json::from_value(value).map(Box::new).map_err(serde::de::Error::custom)
-}
-
-/// What an order is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OrderPurpose {
-    /// Opens a position.
-    Entry,
-    /// Takes the profit of a position at its target.
-    Target,
-    /// Closes a position because the strategy's stop, target, trend or time limit says so.
-    Exit,
-    /// Closes a position on an operator's command.
-    Flatten,
-}
-
-/// An order as it was sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlacedOrder {
-    pub order_id: String,
-    pub client_order_id: String,
-    pub symbol: String,
-    pub side: Side,
-    pub order_type: OrderType,
-    pub quantity: Decimal,
-    pub limit_price: Option<Decimal>,
-    pub purpose: OrderPurpose,
-    /// The strategy's or the operator's reason, one sentence.
-    pub reason: String,
-    /// The last price when the order was decided, which slippage can be compared with.
-    pub decided_price: Decimal,
-    pub stop_price: Option<Decimal>,
-    pub target_price: Option<Decimal>,
-    pub config_sha256: String,
-    pub market_at: DateTime<Utc>,
-}
-
-/// A fill. Its id is made of the order's id and a number, so that a fill recorded twice is noticed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct OrderFill {
-    pub fill_id: String,
-    pub order_id: String,
-    pub symbol: String,
-    pub side: Side,
-    pub quantity: Decimal,
-    pub price: Decimal,
-    pub commission: Decimal,
-    /// How much worse the fill is than the market price at that moment, for all its shares, in account currency.
-    pub slippage: Decimal,
-    pub market_at: DateTime<Utc>,
-}
+use super::ledger_chain::{ChainReader, ChainedLine, is_whole, seal_line};
+pub(crate) use super::ledger_line::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder};
+use super::ledger_mark::{LedgerMark, LedgerMarkFile};
 
 /// The open ledger file.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    file: AppendOnlyFile,
+    path: PathBuf,
+    /// The file, or why nothing is written into it.
+    file: Result<AppendOnlyFile, String>,
+    /// Whether there never was a file: it is made as soon as that is possible.
+    is_new: bool,
+    mark: LedgerMarkFile,
     next: u64,
+    /// The sum that the next line is chained to.
+    last_sum: String,
     boot_epoch: String,
 }
 
 /// What the file held when it was opened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LedgerHistory {
-    pub lines: Vec<LedgerLine>,
+    pub lines: Vec<ChainedLine>,
     /// Whether an incomplete last line was cut off.
     pub repaired: bool,
+    /// Why nothing can be learnt of the account, or not all of it: the file is missing, too short or cannot be read.
+    pub fault: Option<String>,
 }
 
 impl Ledger {
-    /// Opens or creates the file for a new start of the process; fails when a line in the middle is damaged.
-    pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<(Self, LedgerHistory)> {
-        let (mut file, found) = AppendOnlyFile::open(path)?;
-        let mut repaired = !found.torn.is_empty();
-        let mut lines: Vec<LedgerLine> = Vec::with_capacity(found.lines.len());
-        for (index, text) in found.lines.iter().enumerate() {
-            let expected = lines.last().map_or(1, |line| line.n + 1);
-            let is_last = index + 1 == found.lines.len();
-            match serde_json::from_str::<LedgerLine>(text) {
-                Ok(line) if line.n == expected => {
-                    if let Some(fault) = entry_fault(&line.entry) {
-                        let what = format!("line {expected} is of no real account: {fault}");
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                    }
-                    lines.push(line);
-                }
-                Err(_) if is_last => {
-                    file.cut_last(text)?;
-                    repaired = true;
-                }
-                Ok(line) => {
-                    let what = format!("line {} has number {}, not {expected}", index + 1, line.n);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
-                Err(error) => {
-                    let what = format!("line {} cannot be read: {error}", index + 1);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-                }
+    /// Opens or creates the file for a new start of the process. A file that does not hold is never an error: the history
+    /// says what is wrong with it.
+    ///
+    /// Into a file that is missing, too short or unreadable nothing is written, so that the real one can be put back.
+    pub(crate) fn open(path: &Path, boot_epoch: &str) -> (Self, LedgerHistory) {
+        let (mark, known) = LedgerMarkFile::open(path);
+        let is_new = known.lines == 0 && !path.exists();
+        let is_gone = known.lines > 0 && !path.exists();
+        let opened = if is_gone { Err("it is missing".to_owned()) } else { read_file(path, known) };
+        let mut reader = ChainReader::new();
+        let (file, mut history) = match opened {
+            Ok((file, texts, repaired)) => {
+                let texts = texts.iter().enumerate();
+                let lines = texts.map(|(index, text)| reader.read_line(index, text)).collect();
+                (Ok(file), LedgerHistory { lines, repaired, fault: None })
             }
+            Err(fault) => {
+                let told = Some(fault.clone()).filter(|_| !is_new);
+                (Err(fault), LedgerHistory { fault: told, ..LedgerHistory::default() })
+            }
+        };
+        let (last_sum, next) = reader.into_end();
+        let mut ledger = Self {
+            path: path.to_owned(),
+            file,
+            is_new,
+            mark,
+            next,
+            last_sum,
+            boot_epoch: boot_epoch.to_owned(),
+        };
+        if ledger.file.is_ok() && next <= known.lines {
+            let fault = format!("it ends at line {}, and had {} lines before", next - 1, known.lines);
+            ledger.file = Err(fault.clone());
+            history.fault = Some(fault);
         }
-        let next = lines.last().map_or(1, |line| line.n + 1);
-        Ok((Self { file, next, boot_epoch: boot_epoch.to_owned() }, LedgerHistory { lines, repaired }))
+        (ledger, history)
     }
 
-    /// Writes what happened, all of it with one sync, and returns the lines once they are on disk.
+    /// Writes what happened and when, all of it with one sync, and returns the lines once they are on disk.
     pub(crate) fn write(
         &mut self,
-        at: DateTime<Utc>,
-        entries: Vec<LedgerEntry>,
+        entries: impl IntoIterator<Item = (DateTime<Utc>, LedgerEntry)>,
     ) -> io::Result<Vec<LedgerLine>> {
-        let mut lines = Vec::with_capacity(entries.len());
-        let mut bytes = Vec::with_capacity(entries.len() * 512);
-        for (n, entry) in (self.next..).zip(entries) {
+        if self.is_new && self.file.is_err() {
+            let (file, _) = AppendOnlyFile::open(&self.path)?;
+            self.file = Ok(file);
+        }
+        let file = self.file.as_mut().map_err(|fault| io::Error::other(fault.clone()))?;
+        let mut lines = Vec::new();
+        let mut bytes = Vec::new();
+        let mut sum = self.last_sum.clone();
+        for (n, (at, entry)) in (self.next..).zip(entries) {
             let line = LedgerLine { n, at, boot_epoch: self.boot_epoch.clone(), entry };
-            serde_json::to_writer(&mut bytes, &line)?;
-            bytes.push(b'\n');
+            sum = seal_line(&sum, &line, &mut bytes)?;
             lines.push(line);
         }
-        self.file.append(&bytes)?;
+        file.append(&bytes)?;
         self.next = lines.last().map_or(self.next, |line| line.n + 1);
+        self.last_sum = sum;
         Ok(lines)
     }
-}
 
-/// The first amount of a ledger line that no account can have; `None` when all may be.
-pub(crate) fn entry_fault(entry: &LedgerEntry) -> Option<String> {
-    match entry {
-        LedgerEntry::Opened { cash, .. } => cash_fault(*cash),
-        LedgerEntry::Placed(order) | LedgerEntry::Refused { order, .. } => order_fault(order),
-        LedgerEntry::Filled(fill) => fill_fault(fill),
-        LedgerEntry::Day { equity, .. } | LedgerEntry::Peak { equity } => money_fault("equity", *equity),
-        LedgerEntry::Reset { daily_pl, equity, .. } => {
-            money_fault("daily_pl", *daily_pl).or_else(|| money_fault("equity", *equity))
-        }
-        LedgerEntry::Started { .. }
-        | LedgerEntry::Stopped { .. }
-        | LedgerEntry::Cancelled { .. }
-        | LedgerEntry::Paused { .. }
-        | LedgerEntry::Resumed { .. }
-        | LedgerEntry::Tripped { .. }
-        | LedgerEntry::Command { .. } => None,
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A line of this start that is not in the file.
+    pub(crate) fn unwritten_line(&self, at: DateTime<Utc>, entry: LedgerEntry) -> LedgerLine {
+        LedgerLine { n: self.next, at, boot_epoch: self.boot_epoch.clone(), entry }
+    }
+
+    /// Writes down how far the file has come, so that one that is cut shorter is noticed.
+    pub(crate) fn store_mark(&mut self) -> io::Result<()> {
+        // A ledger that is no longer in its place is told by the next write.
+        let Ok(file) = &mut self.file else { return Ok(()) };
+        file.stay_in_place()?;
+        self.mark.store(self.next - 1)
     }
 }
 
-fn order_fault(order: &PlacedOrder) -> Option<String> {
-    // What is computed from a price may be rounded to zero, or an offset may be larger than the price.
-    let computed = [
-        ("limit_price", order.limit_price),
-        ("stop_price", order.stop_price),
-        ("target_price", order.target_price),
-    ];
-    quantity_fault(order.quantity)
-        .or_else(|| price_fault("decided_price", order.decided_price))
-        .or_else(|| computed.into_iter().find_map(|(name, price)| money_fault(name, price?)))
-}
-
-fn fill_fault(fill: &OrderFill) -> Option<String> {
-    quantity_fault(fill.quantity)
-        .or_else(|| price_fault("price", fill.price).filter(|_| !fill.price.is_zero()))
-        .or_else(|| money_fault("commission", fill.commission))
-        .or_else(|| money_fault("slippage", fill.slippage))
+/// The file, its whole lines, and whether a torn one was cut off.
+fn read_file(path: &Path, known: LedgerMark) -> Result<(AppendOnlyFile, Vec<String>, bool), String> {
+    let (mut file, found) = AppendOnlyFile::open(path).map_err(|error| error.to_string())?;
+    let mut repaired = !found.torn.is_empty();
+    let mut texts = found.lines;
+    // What was written whole is damaged when it cannot be read; only what was not is a torn write, which never counted.
+    let was_torn = |text: &String| !is_whole(text) && serde_json::from_str::<LedgerLine>(text).is_err();
+    let counted = u64::try_from(texts.len()).unwrap_or(u64::MAX) <= known.lines;
+    if let Some(torn) = texts.pop_if(|text| !counted && was_torn(text)) {
+        file.cut_last(&torn).map_err(|error| error.to_string())?;
+        repaired = true;
+    }
+    Ok((file, texts, repaired))
 }
 
 #[cfg(test)]
@@ -241,7 +141,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use botops_contract::{BotPhase, CommandOutcome, Exposure};
+    use botops_contract::{BotPhase, CommandOutcome, CommandResult, Exposure, Verb};
+    use rust_decimal::Decimal;
 
     fn opened() -> LedgerEntry {
         LedgerEntry::Opened { cash: Decimal::from(100_000), account_id: None }
@@ -268,51 +169,77 @@ mod tests {
         assert_eq!(format!("{read:?}"), format!("{entry:?}"));
     }
 
+    fn now(entries: Vec<LedgerEntry>) -> Vec<(DateTime<Utc>, LedgerEntry)> {
+        entries.into_iter().map(|entry| (Utc::now(), entry)).collect()
+    }
+
+    /// The numbers of the lines that are believed.
+    fn believed(history: &LedgerHistory) -> Vec<u64> {
+        let proven = history.lines.iter().filter_map(|line| match line {
+            ChainedLine::Proven(line) => Some(line.n),
+            ChainedLine::Doubtful(_) => None,
+        });
+        proven.collect()
+    }
+
     #[test]
     fn what_was_written_is_read_back_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
-        let (mut ledger, _) = Ledger::open(&path, "a").unwrap();
-        let now = Utc::now();
-        ledger.write(now, vec![opened(), LedgerEntry::Paused { reason: "why".to_owned() }]).unwrap();
-        ledger.write(now, vec![LedgerEntry::Resumed { reason: "why not".to_owned() }]).unwrap();
-        let (_, history) = Ledger::open(&path, "b").unwrap();
-        assert_eq!(history.lines.iter().map(|line| line.n).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(!history.repaired);
+        let (mut ledger, _) = Ledger::open(&path, "a");
+        ledger.write(now(vec![opened(), LedgerEntry::Paused { reason: "why".to_owned() }])).unwrap();
+        ledger.write(now(vec![LedgerEntry::Resumed { reason: "why not".to_owned() }])).unwrap();
+        let (mut ledger, history) = Ledger::open(&path, "b");
+        assert_eq!(believed(&history), [1, 2, 3]);
+        assert_eq!((history.repaired, history.fault), (false, None));
+        ledger.write(now(vec![opened()])).unwrap();
+        assert_eq!(believed(&Ledger::open(&path, "c").1), [1, 2, 3, 4]);
     }
 
     #[test]
-    fn a_torn_tail_is_repaired_and_damage_in_the_middle_is_refused() {
+    fn a_torn_tail_is_repaired_and_damage_is_kept_and_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
-        let (mut ledger, _) = Ledger::open(&path, "a").unwrap();
+        let (mut ledger, _) = Ledger::open(&path, "a");
         for _ in 0..3 {
-            ledger.write(Utc::now(), vec![opened()]).unwrap();
+            ledger.write(now(vec![opened()])).unwrap();
         }
         let whole = fs::read_to_string(&path).unwrap();
+        for torn in ["{\"n\":4,\"at\"", "{\"n\":4,\"at\"\n"] {
+            fs::write(&path, format!("{whole}{torn}")).unwrap();
+            let (_, history) = Ledger::open(&path, "b");
+            assert_eq!((believed(&history), history.repaired), (vec![1, 2, 3], true));
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        }
+        // One digit of the last line: it was written whole, so it is no torn write.
+        let changed = whole.replacen("100000", "900000", 3).replacen("900000", "100000", 2);
+        fs::write(&path, &changed).unwrap();
+        let (_, history) = Ledger::open(&path, "b");
+        assert_eq!((believed(&history), history.repaired), (vec![1, 2], false));
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed, "what is damaged is evidence");
+    }
 
-        fs::write(&path, format!("{whole}{{\"n\":4,\"at\"")).unwrap();
-        let (_, history) = Ledger::open(&path, "b").unwrap();
-        assert_eq!((history.lines.len(), history.repaired), (3, true));
-
-        fs::write(&path, format!("{whole}{{\"n\":4,\"at\"\n")).unwrap();
-        let (_, history) = Ledger::open(&path, "b").unwrap();
-        assert_eq!((history.lines.len(), history.repaired), (3, true));
-
-        let mut spoiled: Vec<&str> = whole.lines().collect();
-        spoiled[1] = "{\"n\":2,";
-        fs::write(&path, spoiled.join("\n") + "\n").unwrap();
-        assert!(Ledger::open(&path, "b").unwrap_err().to_string().contains("line 2 cannot be read"));
-
-        fs::write(
-            &path,
-            whole
-                .lines()
-                .enumerate()
-                .filter(|(index, _)| *index != 1)
-                .fold(String::new(), |text, (_, line)| text + line + "\n"),
-        )
-        .unwrap();
-        assert!(Ledger::open(&path, "b").unwrap_err().to_string().contains("number 3"));
+    #[test]
+    fn a_ledger_that_is_shorter_than_it_was_or_gone_is_not_believed_and_not_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut ledger, _) = Ledger::open(&path, "a");
+        ledger.write(now(vec![opened(), opened(), opened()])).unwrap();
+        ledger.store_mark().unwrap();
+        let whole = fs::read_to_string(&path).unwrap();
+        let first = whole.lines().next().unwrap().to_owned() + "\n";
+        fs::write(&path, &first).unwrap();
+        let (mut ledger, history) = Ledger::open(&path, "b");
+        assert_eq!(history.fault.as_deref(), Some("it ends at line 1, and had 3 lines before"));
+        assert!(ledger.write(now(vec![opened()])).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), first);
+        fs::remove_file(&path).unwrap();
+        let (mut ledger, history) = Ledger::open(&path, "b");
+        assert_eq!(history.fault.as_deref(), Some("it is missing"));
+        assert!(ledger.write(now(vec![opened()])).is_err());
+        assert!(!path.exists());
+        // Put back, it is believed again.
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(believed(&Ledger::open(&path, "c").1), [1, 2, 3]);
     }
 }

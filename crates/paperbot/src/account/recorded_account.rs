@@ -1,9 +1,16 @@
 //! The account with its ledger: what happens is on disk before it changes the account.
+//!
+//! With one exception: what closes a position goes on while the ledger cannot be written. It is kept in memory, counts
+//! at once, and is written before anything else as soon as that is possible.
 
-use chrono::Utc;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
 
 use super::book::{AccountBook, BookChange};
-use super::ledger::{Ledger, LedgerEntry, LedgerLine};
+use super::ledger::{Ledger, LedgerEntry, LedgerLine, OrderPurpose};
+use super::ledger_damage::LedgerDamage;
+use botops_contract::Side;
 
 /// The ledger could not be written; the account is unchanged.
 #[derive(Debug)]
@@ -26,18 +33,27 @@ pub(crate) struct RecordedLines {
 pub(crate) struct RecordedAccount {
     ledger: Ledger,
     book: AccountBook,
+    /// Why the ledger is not believed; it stays so until the next start.
+    damage: Option<LedgerDamage>,
     /// Why the ledger cannot be written, while it cannot.
     write_fault: Option<String>,
+    /// What happened in memory while the ledger could not be written, oldest first.
+    unwritten: Vec<(DateTime<Utc>, LedgerEntry)>,
 }
 
 impl RecordedAccount {
-    /// Takes a ledger and a book to which every earlier line of that ledger was applied.
-    pub(crate) fn new(ledger: Ledger, book: AccountBook) -> Self {
-        Self { ledger, book, write_fault: None }
+    /// Takes a ledger and a book to which every earlier line of that ledger was applied that is believed.
+    pub(crate) fn new(ledger: Ledger, book: AccountBook, damage: Option<LedgerDamage>) -> Self {
+        Self { ledger, book, damage, write_fault: None, unwritten: Vec::new() }
     }
 
     pub(crate) fn book(&self) -> &AccountBook {
         &self.book
+    }
+
+    /// Why the ledger is not believed; `None` for one that holds.
+    pub(crate) fn damage(&self) -> Option<&LedgerDamage> {
+        self.damage.as_ref()
     }
 
     /// Why the ledger cannot be written, while it cannot.
@@ -45,10 +61,28 @@ impl RecordedAccount {
         self.write_fault.as_deref()
     }
 
+    /// The path of the ledger.
+    pub(crate) fn ledger_path(&self) -> &Path {
+        self.ledger.path()
+    }
+
+    /// How many lines count in memory and are not on disk.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.unwritten.len()
+    }
+
     /// Writes entries to disk. They take effect when each line is passed to [`RecordedAccount::apply`].
     pub(crate) fn record(&mut self, entries: Vec<LedgerEntry>) -> Result<RecordedLines, LedgerUnwritable> {
-        match self.ledger.write(Utc::now(), entries) {
-            Ok(lines) => Ok(RecordedLines { lines, recovered: self.write_fault.take().is_some() }),
+        let now = Utc::now();
+        let waiting = self.unwritten.len();
+        let all = self.unwritten.iter().cloned().chain(entries.into_iter().map(|entry| (now, entry)));
+        match self.ledger.write(all.collect::<Vec<_>>()) {
+            Ok(mut lines) => {
+                // They counted when they happened.
+                lines.drain(..waiting);
+                self.unwritten.clear();
+                Ok(RecordedLines { lines, recovered: self.write_fault.take().is_some() })
+            }
             Err(error) => {
                 let fault = error.to_string();
                 let is_new = self.write_fault.replace(fault.clone()).is_none();
@@ -57,8 +91,46 @@ impl RecordedAccount {
         }
     }
 
-    /// Applies a line that [`RecordedAccount::record`] returned.
+    /// Keeps in memory what closes positions, for a ledger that cannot be written now; the rest did not happen.
+    pub(crate) fn keep_exits(&mut self, entries: Vec<LedgerEntry>) -> Vec<LedgerLine> {
+        let now = Utc::now();
+        let exits = entries.into_iter().filter(closes_position);
+        let mut lines = Vec::new();
+        for entry in exits {
+            lines.push(self.ledger.unwritten_line(now, entry.clone()));
+            self.unwritten.push((now, entry));
+        }
+        lines
+    }
+
+    /// Applies a line that [`RecordedAccount::record`] or [`RecordedAccount::keep_exits`] returned.
     pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         self.book.apply(line)
+    }
+
+    /// Writes down how far the ledger has come. A failure is logged: then a cut is noticed a little less exactly.
+    pub(crate) fn store_mark(&mut self) {
+        if let Err(error) = self.ledger.store_mark() {
+            tracing::debug!("ledger-mark.json cannot be written: {error}");
+        }
+    }
+}
+
+/// Whether an entry takes risk out of the account, or belongs to one that does.
+fn closes_position(entry: &LedgerEntry) -> bool {
+    match entry {
+        LedgerEntry::Placed(order) => order.purpose != OrderPurpose::Entry,
+        LedgerEntry::Filled(fill) => fill.side == Side::Sell,
+        LedgerEntry::Cancelled { .. } | LedgerEntry::Tripped { .. } => true,
+        LedgerEntry::Opened { .. }
+        | LedgerEntry::Started { .. }
+        | LedgerEntry::Refused { .. }
+        | LedgerEntry::Stopped { .. }
+        | LedgerEntry::Day { .. }
+        | LedgerEntry::Peak { .. }
+        | LedgerEntry::Paused { .. }
+        | LedgerEntry::Resumed { .. }
+        | LedgerEntry::Reset { .. }
+        | LedgerEntry::Command { .. } => false,
     }
 }

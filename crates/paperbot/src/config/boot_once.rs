@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use botops_core::durable_file;
+use botops_core::regular_file::read_regular;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +82,7 @@ pub(super) fn remove_candidate(path: &Path) -> io::Result<()> {
 }
 
 fn read_candidate(path: &Path) -> io::Result<Option<BootOnceCandidate>> {
-    match fs::read(path) {
+    match read_regular(path) {
         // A file that cannot be parsed counts as no candidate: nothing unverified is booted.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

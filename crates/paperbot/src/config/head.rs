@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use botops_core::regular_file::{read_regular, read_regular_text};
 use botops_core::text::sha256_hex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,16 +36,16 @@ impl LoadedConfig {
         Ok(Self { version, settings, value: Arc::new(value), text: Arc::from(text) })
     }
 
-    fn built_in() -> Self {
+    pub(super) fn built_in() -> Self {
         Self::new(0, BUILT_IN).expect("a test reads the built-in document")
     }
 
-    /// The document that `HEAD` names, verified; the built-in one without a `HEAD`.
-    pub(super) fn from_head(folder: &Path) -> Result<Self, String> {
+    /// The document that `HEAD` names, verified; `None` without a `HEAD`.
+    pub(super) fn from_head(folder: &Path) -> Result<Option<Self>, String> {
         let path = folder.join("HEAD");
-        let bytes = match fs::read(&path) {
+        let bytes = match read_regular(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::built_in()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
         let head: HeadFile =
@@ -55,13 +56,21 @@ impl LoadedConfig {
         }
         let has_folder = named.components().count() > 1;
         let file = if has_folder { folder.join(named) } else { folder.join("versions").join(named) };
-        let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = read_regular_text(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         let loaded =
             Self::new(head.version, &text).map_err(|error| format!("{}: {error}", file.display()))?;
         if loaded.version.sha256 != head.sha256.to_ascii_lowercase() {
             return Err(format!("{} does not have the hash that HEAD says", file.display()));
         }
-        Ok(loaded)
+        Ok(Some(loaded))
+    }
+}
+
+/// Whether a folder holds config versions, so that a `HEAD` must have been there. One that cannot be listed may.
+pub(super) fn holds_versions(folder: &Path) -> bool {
+    match fs::read_dir(folder.join("versions")) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 

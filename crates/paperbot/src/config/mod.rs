@@ -4,6 +4,7 @@ pub(crate) mod boot_once;
 pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod head;
+mod last_config;
 mod outcomes;
 mod read_values;
 pub(crate) mod slot;

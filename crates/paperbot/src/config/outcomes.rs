@@ -1,11 +1,11 @@
 //! The file of how config transactions ended, so that a repeated message gets the first answer.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use botops_core::durable_file;
+use botops_core::regular_file::read_regular;
 use serde::{Deserialize, Serialize};
 
 /// Endings that are kept; a message of an older transaction is treated as new.
@@ -18,6 +18,8 @@ pub(super) struct TrialOutcomes {
     content: OutcomesFile,
     /// Whether the file lacks something, because a write failed.
     unsaved: bool,
+    /// Why the file could not be used at the start, with what to do.
+    fault: Option<String>,
 }
 
 /// The content of the file.
@@ -41,15 +43,24 @@ impl OutcomesFile {
 }
 
 impl TrialOutcomes {
-    pub(crate) fn load(path: &Path) -> Result<Self, String> {
-        let content = match fs::read(path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => OutcomesFile::default(),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
+    /// Reads the file. While one does not hold, nothing is recorded, so every config change is refused with the reason:
+    /// an ending that was forgotten could begin anew.
+    pub(crate) fn load(path: &Path) -> Self {
+        let found = match read_regular(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(OutcomesFile::default()),
+            Err(error) => Err(error.to_string()),
         };
-        Ok(Self { path: path.to_owned(), content, unsaved: false })
+        let fault = found.as_ref().err().map(|problem| {
+            let path = path.display();
+            format!("config changes are refused: {path} cannot be used ({problem}); move it away while no trial runs, and restart the bot")
+        });
+        Self { path: path.to_owned(), content: found.unwrap_or_default(), unsaved: false, fault }
+    }
+
+    /// Why nothing can be recorded, with what to do; `None` when the file held at the start.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -68,6 +79,9 @@ impl TrialOutcomes {
 
     /// Records a generation and an ending; after an error neither takes effect.
     pub(crate) fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> io::Result<()> {
+        if let Some(fault) = &self.fault {
+            return Err(io::Error::other(fault.clone()));
+        }
         if ending.is_none() && generation == self.content.generation && !self.unsaved {
             return Ok(());
         }
@@ -89,7 +103,7 @@ impl TrialOutcomes {
 
     /// Writes what could not be written when it was recorded.
     pub(crate) fn save(&mut self) -> io::Result<()> {
-        if self.unsaved {
+        if self.unsaved && self.fault.is_none() {
             self.write(&self.content)?;
             self.unsaved = false;
         }

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::boot_once;
 use super::check::{check_candidate, pending_restart};
 use super::document::{BotConfig, CheckFacts};
-use super::head::{HeadStamp, LoadedConfig};
+use super::head::{HeadStamp, LoadedConfig, holds_versions};
+use super::last_config::{LastConfig, LastConfigFile};
 use super::outcomes::TrialOutcomes;
 use botops_contract::{
     ActivateConfigRequest, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
@@ -39,6 +40,9 @@ pub(crate) struct ConfigSlot {
     committed: LoadedConfig,
     booted: Arc<Value>,
     head_seen: Option<HeadStamp>,
+    last_file: LastConfigFile,
+    /// Why `HEAD` could not be loaded at the start, while it cannot.
+    fault: Option<String>,
     trial: Option<ConfigTrial>,
     outcomes: TrialOutcomes,
 }
@@ -76,46 +80,83 @@ impl TrialEvent {
 /// An answer to a config verb: acknowledged, with the change if it made one, or refused.
 pub(crate) type ConfigVerbResult = Result<(ConfigAck, Option<TrialEvent>), ContractRefusal>;
 
+/// What is wrong with `HEAD` and what to do about it.
+fn head_fault(folder: &Path, problem: Option<String>, last: Option<&LastConfig>, last_file: &Path) -> String {
+    let what = problem.unwrap_or_else(|| {
+        let head = folder.join("HEAD");
+        let ran = last.map(|last| {
+            format!(", and the bot ran config v{} of {}", last.config.version.version, last.folder.display())
+        });
+        format!("{} is missing{}", head.display(), ran.unwrap_or_default())
+    });
+    format!(
+        "the committed config cannot be loaded: {what}. Start botops, which puts HEAD back from what it knows, or restore it from a \
+         backup, or correct --config-dir; for the built-in config, empty the folder and remove {}",
+        last_file.display()
+    )
+}
+
 fn refuse(code: &str, message: &str, context: Value) -> ContractRefusal {
     ContractRefusal { code: code.to_owned(), message: message.to_owned(), context }
 }
 
 impl ConfigSlot {
-    /// Loads the config of this start: from `HEAD`, or the built-in document when there is none.
+    /// Loads the config of this start: from `HEAD`, or the built-in document where there never was one.
     ///
-    /// A `HEAD` that cannot be verified is an error: a bot that does not know its limits must not trade. A candidate
-    /// that was stored for this start runs as a trial, once.
-    pub(crate) fn boot(
-        folder: &Path,
-        outcomes_path: &Path,
-        boot_epoch: &str,
-        symbols: &[String],
-    ) -> Result<Self, String> {
-        let mut committed = LoadedConfig::from_head(folder)?;
+    /// Without a `HEAD` that can be verified the slot has a fault: what was loaded last closes positions, and none is
+    /// opened by limits that the operator did not set. A candidate that was stored for this start runs as a trial, once.
+    pub(crate) fn boot(folder: &Path, data: &Path, boot_epoch: &str, symbols: &[String]) -> Self {
+        let (mut last_file, last) = LastConfigFile::open(&data.join("last-config.json"));
+        let (mut committed, fault) = match LoadedConfig::from_head(folder) {
+            Ok(Some(head)) => {
+                last_file.store(&head, folder);
+                (head, None)
+            }
+            Ok(None) if last.is_none() && !holds_versions(folder) => (LoadedConfig::built_in(), None),
+            found => {
+                let fault = head_fault(folder, found.err(), last.as_ref(), last_file.path());
+                (last.map_or_else(LoadedConfig::built_in, |last| last.config), Some(fault))
+            }
+        };
         committed.settings.fit_to_feed(symbols);
-        let outcomes = TrialOutcomes::load(outcomes_path)?;
-        let candidate_path = outcomes_path.with_file_name("config-boot-once.json");
         let mut slot = Self {
             folder: folder.to_owned(),
-            candidate_path,
+            candidate_path: data.join("config-boot-once.json"),
             boot_epoch: boot_epoch.to_owned(),
             symbols: symbols.to_vec(),
             running: committed.clone(),
             booted: committed.value.clone(),
             committed,
             head_seen: HeadStamp::read(folder),
+            last_file,
+            fault,
             trial: None,
-            outcomes,
+            outcomes: TrialOutcomes::load(&data.join("config-outcomes.json")),
         };
-        if let Err(problem) = slot.boot_candidate() {
+        let may_boot = slot.fault.is_none() && slot.outcomes.fault().is_none();
+        if may_boot && let Err(problem) = slot.boot_candidate() {
             tracing::error!("the candidate for this start is not booted, HEAD is: {problem}");
         }
-        Ok(slot)
+        slot
+    }
+
+    /// Why it is not known which limits the operator set, with what to do; `None` when it is.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// Why endings of trials cannot be recorded, with what to do; `None` when they can.
+    pub(crate) fn outcomes_fault(&self) -> Option<&str> {
+        self.outcomes.fault()
     }
 
     fn boot_candidate(&mut self) -> Result<(), String> {
         let found = boot_once::spend_try(&self.candidate_path, &self.committed.version, Utc::now());
-        let Some(candidate) = found.map_err(|error| error.to_string())? else { return Ok(()) };
+        let path = self.candidate_path.display();
+        let Some(candidate) = found.map_err(|error| format!("{path} cannot be used ({error}); remove it"))?
+        else {
+            return Ok(());
+        };
         if self.outcomes.ending(&candidate.txn).is_some() {
             return Ok(());
         }
@@ -237,8 +278,7 @@ impl ConfigSlot {
                 _ => Err(self.not_in_trial()),
             };
         }
-        let head = LoadedConfig::from_head(&self.folder)
-            .map_err(|error| refuse("head_invalid", &error, Value::Null))?;
+        let head = self.load_head().map_err(|error| refuse("head_invalid", &error, Value::Null))?;
         if head.version.sha256 != self.running.version.sha256 {
             let context = json!({"running": self.running.version, "head": head.version});
             return Err(refuse("head_mismatch", "HEAD does not name the document on trial", context));
@@ -289,15 +329,34 @@ impl ConfigSlot {
     /// difference is reported as drift in the state.
     pub(crate) fn refresh_head(&mut self) -> Result<(), String> {
         let stamp = HeadStamp::read(&self.folder);
-        if stamp == self.head_seen {
+        if stamp == self.head_seen && self.fault.is_none() {
             return Ok(());
         }
         self.head_seen = stamp;
-        self.committed = LoadedConfig::from_head(&self.folder)?;
+        let head = match self.load_head() {
+            Ok(head) => head,
+            Err(problem) => return Err(self.fault.clone().unwrap_or(problem)),
+        };
+        self.last_file.store(&head, &self.folder);
+        self.committed = head;
+        if self.fault.take().is_some() && self.trial.is_none() {
+            self.run_committed();
+        }
         if self.trial.is_none() && self.committed.version.sha256 == self.running.version.sha256 {
             self.running.version = self.committed.version.clone();
         }
         Ok(())
+    }
+
+    /// The document that `HEAD` names; the built-in one only where there never was another.
+    fn load_head(&self) -> Result<LoadedConfig, String> {
+        match LoadedConfig::from_head(&self.folder) {
+            Ok(Some(head)) => Ok(head),
+            Ok(None) if self.committed.version.version == 0 && self.fault.is_none() => {
+                Ok(LoadedConfig::built_in())
+            }
+            found => Err(head_fault(&self.folder, found.err(), None, self.last_file.path())),
+        }
     }
 
     fn check_generation(&self, generation: u64) -> Result<(), ContractRefusal> {
@@ -343,10 +402,14 @@ impl ConfigSlot {
 
     /// Loads `HEAD` and runs it; when it cannot be verified, the config that was committed before runs.
     fn return_to_head(&mut self) {
-        match LoadedConfig::from_head(&self.folder) {
+        match self.load_head() {
             Ok(head) => self.committed = head,
             Err(error) => tracing::error!("HEAD does not hold, the last good config stays: {error}"),
         }
+        self.run_committed();
+    }
+
+    fn run_committed(&mut self) {
         let mut back = self.committed.clone();
         self.fit_to_process(&mut back);
         self.running = back;
@@ -389,13 +452,7 @@ mod tests {
         }
 
         fn boot(&self) -> ConfigSlot {
-            ConfigSlot::boot(
-                self.path.path(),
-                &self.path.path().join("outcomes"),
-                "boot",
-                &self.facts.symbols,
-            )
-            .unwrap()
+            ConfigSlot::boot(self.path.path(), self.path.path(), "boot", &self.facts.symbols)
         }
 
         fn write_head(&self, number: u64, text: &str) {
@@ -489,12 +546,35 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_does_not_hold_refuses_the_start() {
+    fn a_head_that_does_not_hold_is_a_fault_until_it_holds_again() {
         let folder = SlotFolder::new();
-        folder.write_head(1, BUILT_IN);
+        folder.write_head(1, &document(7));
+        assert!(folder.boot().fault().is_none());
+        fs::write(folder.path.path().join("versions/v.json"), BUILT_IN).unwrap();
+        let mut slot = folder.boot();
+        assert!(slot.fault().unwrap().contains("hash"));
+        assert_eq!(slot.settings().trading.max_trades_per_day, 7, "what ran last closes the positions");
+        assert!(slot.refresh_head().is_err());
         fs::write(folder.path.path().join("versions/v.json"), document(7)).unwrap();
-        let refused = ConfigSlot::boot(folder.path.path(), &folder.path.path().join("outcomes"), "boot", &[]);
-        assert!(refused.unwrap_err().contains("hash"));
+        slot.refresh_head().unwrap();
+        assert!(slot.fault().is_none());
+    }
+
+    #[test]
+    fn only_a_folder_that_never_had_a_head_begins_with_the_built_in_config() {
+        let folder = SlotFolder::new();
+        assert!(folder.boot().fault().is_none());
+        folder.write_head(3, &document(7));
+        // Versions without `HEAD`, before the bot ever saw one.
+        fs::remove_file(folder.path.path().join("HEAD")).unwrap();
+        assert!(folder.boot().fault().unwrap().contains("HEAD is missing"));
+        folder.write_head(3, &document(7));
+        assert!(folder.boot().fault().is_none());
+        // Another, empty folder: the bot knows that it ran something else before.
+        let elsewhere = folder.path.path().join("mistyped");
+        let slot = ConfigSlot::boot(&elsewhere, folder.path.path(), "boot", &folder.facts.symbols);
+        assert!(slot.fault().unwrap().contains("config v3"));
+        assert_eq!(slot.settings().trading.max_trades_per_day, 7);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use botops_contract::GateReason;
 pub(super) struct EntryGates<'a> {
     pub account: &'a RecordedAccount,
     pub config: &'a TradingConfig,
+    /// Whether the limits in force are those that the operator committed.
+    pub config_is_known: bool,
     pub market_ended: bool,
     /// Whether the strategy has seen enough prices to decide.
     pub strategy_is_warm: bool,
@@ -27,7 +29,9 @@ impl EntryGates<'_> {
     pub(crate) fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
         let book = self.account.book();
         let gates = [
+            (self.account.damage().is_some(), "ledger_damaged"),
             (self.account.write_fault().is_some(), "ledger_unwritable"),
+            (!self.config_is_known, "config_unknown"),
             (book.paused.is_some(), "paused"),
             (self.breaker_is_open, "breaker_open"),
             (self.market_ended || self.session.contains(&GateReason::MarketClosed), "market_closed"),

@@ -132,6 +132,7 @@ impl TradingEngine {
                 self.refresh_head();
                 // An ending that a full disk refused is written again until it succeeds; the failure was logged once.
                 let _ = self.config.save_outcomes();
+                self.account.store_mark();
                 next_head_check = now + HEAD_INTERVAL;
             }
             if now >= next_tick {
@@ -163,7 +164,24 @@ impl TradingEngine {
         let message = format!("{} started with {positions} open positions{repaired}", self.identity.id);
         let data = json!({"lives": book.starts, "ledger_repaired": self.identity.repaired});
         self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, data);
+        self.announce_file_faults();
         self.publish_snapshot();
+    }
+
+    /// Says which files do not hold, and takes back what would open positions meanwhile.
+    fn announce_file_faults(&mut self) {
+        if let Some(fault) = self.config.outcomes_fault().map(str::to_owned) {
+            self.outbox.publish_failure(Code::BotConfigInvalid, fault.clone(), json!({"error": fault}));
+        }
+        if let Some(damage) = self.account.damage() {
+            let (message, in_doubt) = (damage.sentence(), json!({"positions_in_doubt": damage.in_doubt}));
+            self.outbox.publish_failure(Code::BotLedgerDamaged, message, in_doubt);
+        }
+        if self.account.damage().is_some() || self.config.fault().is_some() {
+            let cancelled =
+                self.order_planner().cancel_entries("the bot's files are damaged; nothing is opened");
+            self.commit_exits(cancelled);
+        }
     }
 
     /// Records the first lines of this process. While that fails the bot does not trade, as with any other ledger line.
@@ -220,17 +238,17 @@ impl TradingEngine {
             self.outbox.publish_failure(Code::BotFeedGap, message, context);
         }
         self.strategy.add_prices(&moment.prices);
-        // A fill that cannot be recorded did not happen: the order is tried again at the next price. The fault is kept
-        // with the account, which reports it.
+        // An entry that cannot be recorded did not happen: it is tried again at the next price. The fault is kept with
+        // the account, which reports it.
         let _ = self.trade_at(&moment.prices, moment.at);
     }
 
     fn trade_at(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
-        self.record_start()?;
-        self.record_day_and_peak(at)?;
-        self.fill_and_cancel_orders(prices, at)?;
-        self.place_targets(at)?;
-        self.check_limits()?;
+        // While the ledger cannot be written, nothing is opened, and what follows closes positions from memory.
+        let _ = self.record_start().and_then(|()| self.record_day_and_peak(at));
+        self.fill_and_cancel_orders(prices, at);
+        self.place_targets(at);
+        self.check_limits();
         let mut may_enter = self.closed_gates(at).is_empty();
         let signals = self.strategy.signals(prices, self.account.book(), self.config.settings());
         for signal in signals {
@@ -238,7 +256,7 @@ impl TradingEngine {
                 TradeSignal::Leave { symbol, reason } if self.session.may_send(true) => {
                     let lines = self.order_planner().plan_exit(&symbol, &reason, OrderPurpose::Exit);
                     let entries = self.issue_lines(lines, at);
-                    self.commit_entries(entries)?;
+                    self.commit_exits(entries);
                 }
                 TradeSignal::Enter { symbol, reason } if may_enter && self.session.may_send(false) => {
                     self.enter_position(&symbol, reason, at)?;
@@ -252,6 +270,9 @@ impl TradingEngine {
     }
 
     fn record_day_and_peak(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+        if self.account.damage().is_some() {
+            return Ok(());
+        }
         let today = trading_day(at);
         let equity = self.account.book().equity(self.market.last());
         let before = self.account.book().day.map(|(day, _)| day);
@@ -282,11 +303,7 @@ impl TradingEngine {
         self.outbox.publish_event(EventKind::Lifecycle, Severity::Medium, message, data);
     }
 
-    fn fill_and_cancel_orders(
-        &mut self,
-        prices: &[(String, Decimal)],
-        at: DateTime<Utc>,
-    ) -> Result<(), LedgerUnwritable> {
+    fn fill_and_cancel_orders(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) {
         let orders = &self.config.settings().order_management;
         let mut entries = self.exchange.fill_orders(self.account.book(), prices, at, orders);
         let mut unfilled = Vec::new();
@@ -297,34 +314,34 @@ impl TradingEngine {
         for symbol in unfilled {
             self.strategy.hold_off(&symbol);
         }
-        self.commit_entries(entries)
+        self.commit_exits(entries);
     }
 
-    fn place_targets(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+    fn place_targets(&mut self, at: DateTime<Utc>) {
         if !self.session.may_send(true) {
-            return Ok(());
+            return;
         }
         let drafts = self.order_planner().plan_targets();
         let entries = drafts.into_iter().map(|draft| self.issue_order(draft, None, at)).collect();
-        self.commit_entries(entries)
+        self.commit_exits(entries);
     }
 
     /// Opens the risk breaker when losses have reached a limit.
-    fn check_limits(&mut self) -> Result<(), LedgerUnwritable> {
+    fn check_limits(&mut self) {
         let book = self.account.book();
-        if book.breaker.open.is_some() {
-            return Ok(());
+        // Of an account that is not known, no loss is known either.
+        if book.breaker.open.is_some() || self.account.damage().is_some() {
+            return;
         }
         let crossed = crossed_limit(book, self.market.last(), self.config.settings());
-        let Some(CrossedLimit { source, reason }) = crossed else { return Ok(()) };
+        let Some(CrossedLimit { source, reason }) = crossed else { return };
         let mut entries = vec![LedgerEntry::Tripped { source: source.to_owned(), reason: reason.clone() }];
         entries.extend(self.order_planner().cancel_entries("the circuit breaker opened"));
-        self.commit_entries(entries)?;
+        self.commit_exits(entries);
         let message = format!("the circuit breaker opened: {reason}");
         let data = json!({"source": source, "state": "open", "reason": reason});
         self.outbox.publish_event(EventKind::Breaker, Severity::Critical, message.clone(), data.clone());
         self.outbox.publish_failure(Code::BotLimitCrossed, message, data);
-        Ok(())
     }
 
     fn enter_position(
@@ -378,6 +395,7 @@ impl TradingEngine {
         let gates = EntryGates {
             account: &self.account,
             config: &self.config.settings().trading,
+            config_is_known: self.config.fault().is_none(),
             market_ended: self.market.has_ended(),
             strategy_is_warm: self.strategy.is_warm(),
             session: &self.session.closed_gates(),
@@ -386,14 +404,26 @@ impl TradingEngine {
         gates.closed(at)
     }
 
-    /// Writes what happens (a fill, an order, …) to disk, applies it to the account, then publishes it. The only way to change the account.
+    /// Commits entries of the trading loop. Those that close positions count although the ledger cannot be written; the
+    /// others did not happen then.
+    fn commit_exits(&mut self, entries: Vec<LedgerEntry>) {
+        let kept = entries.clone();
+        if self.commit_entries(entries).is_err() {
+            let lines = self.account.keep_exits(kept);
+            self.apply_lines(&lines);
+        }
+    }
+
+    /// Writes what happens (a fill, an order, …) to disk, applies it to the account, then publishes it. Beside
+    /// [`Self::commit_exits`] the only way to change the account.
     pub(super) fn commit_entries(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
         if entries.is_empty() {
             return Ok(());
         }
         let recorded = self.account.record(entries).inspect_err(|failed| {
             if let Some(fault) = &failed.new_fault {
-                let message = "the ledger cannot be written; nothing is traded until it can".to_owned();
+                let path = self.account.ledger_path().display();
+                let message = format!("the ledger {path} cannot be written; only exits go on until it can");
                 self.outbox.publish_failure(Code::BotLedgerUnwritable, message, json!({"error": fault}));
             }
         })?;
@@ -401,8 +431,13 @@ impl TradingEngine {
             let message = "the ledger can be written again".to_owned();
             self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
         }
+        self.apply_lines(&recorded.lines);
+        Ok(())
+    }
+
+    fn apply_lines(&mut self, lines: &[LedgerLine]) {
         let mut orders = Vec::new();
-        for line in &recorded.lines {
+        for line in lines {
             let change = self.account.apply(line);
             self.strategy.observe(line, self.account.book());
             if let LedgerEntry::Placed(placed) = &line.entry {
@@ -414,7 +449,6 @@ impl TradingEngine {
         if !orders.is_empty() {
             self.effects.record("orders", json!({"orders": orders}));
         }
-        Ok(())
     }
 
     fn publish_ledger_line(&mut self, line: &LedgerLine, change: &BookChange) {
@@ -472,8 +506,7 @@ impl TradingEngine {
         match self.config.refresh_head() {
             Ok(()) => self.head_fault = None,
             Err(fault) if self.head_fault.as_ref() != Some(&fault) => {
-                let message = "the committed config cannot be loaded; the last good one goes on".to_owned();
-                self.outbox.publish_failure(Code::BotConfigInvalid, message, json!({"error": fault}));
+                self.outbox.publish_failure(Code::BotConfigInvalid, fault.clone(), json!({"error": fault}));
                 self.head_fault = Some(fault);
             }
             Err(_) => {}
@@ -512,7 +545,7 @@ impl TradingEngine {
 
     pub(super) fn trading_status(&self) -> TradingStatus {
         let (account, market, session) = (&self.account, &self.market, &self.session);
-        TradingStatus::new(account, market, session, self.timing.ticks(), self.stopping)
+        TradingStatus::new(account, market, session, self.config.fault(), self.timing.ticks(), self.stopping)
     }
 
     /// Replaces the snapshot from which readers are answered.

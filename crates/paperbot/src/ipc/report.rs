@@ -17,8 +17,8 @@ use crate::identity::BotIdentity;
 use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
 use botops_contract::{
-    Account, Amount, BotReport, BotTradingDay, ConfigSummary, LoopStats, Order, Position, RunningConfig,
-    UnknownField, UnknownWhy, amount_value,
+    Account, Amount, BotReport, BotTradingDay, ConfigSummary, LoopStats, Order, Performance, Position,
+    RunningConfig, UnknownField, UnknownWhy, amount_value,
 };
 
 /// The currency of paperbot's account.
@@ -48,6 +48,9 @@ impl ReportSources<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         let today = trading_day(self.market.market_at().unwrap_or(now));
         let positions = self.positions();
+        let unknown = self.unknown_fields();
+        let is_known = self.account.damage().is_none();
+        let known = |amount: Decimal| is_known.then(|| Amount::from(amount));
         let resting = book.working.values().rev().map(|order| order.order(order.status(), None));
         BotReport {
             seq: self.seq,
@@ -63,15 +66,19 @@ impl ReportSources<'_> {
             account: Account {
                 account_id: book.account_id.clone(),
                 currency: Some(CURRENCY.to_owned()),
-                buying_power: Some(book.buying_power(prices).into()),
-                account_balance: Some(book.equity(prices).into()),
-                cash_balance: Some(book.cash.into()),
+                buying_power: known(book.buying_power(prices)),
+                account_balance: known(book.equity(prices)),
+                cash_balance: known(book.cash),
                 day_trade_count: None,
                 last_updated: Some(now),
             },
             positions: Some(positions),
             orders: Some(resting.chain(book.finished.iter().cloned()).collect::<Vec<Order>>()),
-            performance: performance_of(book, prices, today, now),
+            performance: if is_known {
+                performance_of(book, prices, today, now)
+            } else {
+                Performance { as_of: Some(now), ..Performance::default() }
+            },
             market: self.market.state(self.session.market_hours()),
             session: self.session.facts(),
             circuit_breaker: Some(self.session.circuit_breaker(&book.breaker)),
@@ -84,15 +91,23 @@ impl ReportSources<'_> {
             no_entry_reasons: Some(self.no_entry_reasons),
             locks: None,
             loop_stats: self.loop_stats,
-            unknown: vec![UnknownField {
-                field: "account.day_trade_count".to_owned(),
-                why: UnknownWhy::NotApplicable,
-                why_raw: None,
-            }],
+            unknown,
         }
     }
 
-    /// Open positions, largest unrealised profit first.
+    fn unknown_fields(&self) -> Vec<UnknownField> {
+        let unknown = |field: &str, why| UnknownField { field: field.to_owned(), why, why_raw: None };
+        let mut fields = vec![unknown("account.day_trade_count", UnknownWhy::NotApplicable)];
+        if self.account.damage().is_some() {
+            // The ledger, from which the bot knows them, is not believed.
+            let amounts =
+                ["account.cash_balance", "account.account_balance", "account.buying_power", "performance"];
+            fields.extend(amounts.map(|field| unknown(field, UnknownWhy::UpstreamError)));
+        }
+        fields
+    }
+
+    /// Open positions, largest unrealised profit first; those that cannot be proven come last, without amounts.
     fn positions(&self) -> Vec<Position> {
         let position = |open: &OpenPosition| {
             let entry = open.entry_price();
@@ -113,6 +128,8 @@ impl ReportSources<'_> {
         };
         let mut positions: Vec<Position> = self.account.book().positions.values().map(position).collect();
         positions.sort_by_key(|position| std::cmp::Reverse(amount_value(position.unrealized_pl.as_ref())));
+        let in_doubt = self.account.damage().map(|damage| damage.in_doubt.iter()).into_iter().flatten();
+        positions.extend(in_doubt.map(|symbol| Position { symbol: symbol.clone(), ..Position::default() }));
         positions
     }
 

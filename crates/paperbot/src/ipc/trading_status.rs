@@ -21,15 +21,17 @@ impl TradingStatus {
         account: &RecordedAccount,
         market: &MarketPrices,
         session: &SessionGate,
+        config_fault: Option<&str>,
         ticks: u64,
         stopping: bool,
     ) -> Self {
         let book = account.book();
         let session = session.facts();
         let gate = session.as_ref().map_or(GateReason::Ok, |session| session.gate.unwrap_or_default());
+        let file_fault = file_fault(account, config_fault);
         let trading_enabled = book.paused.is_none()
             && book.breaker.open.is_none()
-            && account.write_fault().is_none()
+            && file_fault.is_none()
             && !market.has_ended()
             && !stopping
             && gate == GateReason::Ok;
@@ -37,20 +39,20 @@ impl TradingStatus {
         let waits_for_market = gate == GateReason::MarketClosed
             && book.paused.is_none()
             && book.breaker.open.is_none()
-            && account.write_fault().is_none();
+            && file_fault.is_none();
         let phase = if stopping {
             BotPhase::Stopping
         } else if ticks == 0 {
             BotPhase::Starting
-        } else if book.paused.is_some() {
+        } else if book.paused.is_some() && file_fault.is_none() {
             BotPhase::Paused
         } else if trading_enabled || waits_for_market {
             BotPhase::Running
         } else {
             BotPhase::Degraded
         };
-        let reason = if let Some(fault) = account.write_fault() {
-            Some(format!("the ledger cannot be written: {fault}"))
+        let reason = if file_fault.is_some() {
+            file_fault
         } else if let Some((reason, _)) = &book.paused {
             Some(format!("paused: {reason}"))
         } else if let Some((_, reason)) = &book.breaker.open {
@@ -62,6 +64,25 @@ impl TradingStatus {
         };
         Self { phase, reason, trading_enabled }
     }
+}
+
+/// What is wrong with the bot's files so that it opens nothing, and what to do; the worst first.
+fn file_fault(account: &RecordedAccount, config_fault: Option<&str>) -> Option<String> {
+    if let Some(damage) = account.damage() {
+        return Some(damage.sentence());
+    }
+    if let Some(fault) = account.write_fault() {
+        let kept = match account.unwritten() {
+            0 => String::new(),
+            lines => format!(" ({lines} lines wait in memory and are lost if the bot ends before)"),
+        };
+        return Some(format!(
+            "the ledger {} cannot be written: {fault}. No position is opened; open ones are closed as ever, from memory{kept}. \
+             Free space there or make it writable; the bot goes on by itself",
+            account.ledger_path().display()
+        ));
+    }
+    config_fault.map(str::to_owned)
 }
 
 /// Why a session whose gate is closed lets no new position pass.

@@ -38,18 +38,20 @@ struct HealthLogInner {
 }
 
 impl HealthLog {
-    /// Opens the logs in a folder; existing files are appended to.
-    pub fn open(folder: &Path, broker: &str, session_id: &str) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+    /// Opens the logs in a folder; existing files are appended to. One that cannot be opened is tried again with each
+    /// line: the session works without its logs.
+    pub fn open(folder: &Path, broker: &str, session_id: &str) -> Self {
+        // A folder that cannot be made is told by the first line that cannot be written.
+        let _ = fs::create_dir_all(folder);
         let inner = HealthLogInner {
-            records: RotatingFile::open(folder.join("health_check.log"), MAX_BYTES)?,
-            text: RotatingFile::open(folder.join("trading_bot.log"), MAX_BYTES)?,
+            records: RotatingFile::new(folder.join("health_check.log"), MAX_BYTES),
+            text: RotatingFile::new(folder.join("trading_bot.log"), MAX_BYTES),
             session_id: session_id.to_owned(),
             broker: broker.to_owned(),
             seq: 0,
             loss_reported: false,
         };
-        Ok(Self { inner: Arc::new(Mutex::new(inner)) })
+        Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Writes one event to both logs. `fields` follow the common keys in the given order.
@@ -116,7 +118,7 @@ impl HealthLogInner {
         if let Err(error) = written
             && !self.loss_reported
         {
-            tracing::error!(error.kind = %error.kind(), "the health log cannot be written: {}", error.kind());
+            tracing::error!(error.kind = %error.kind(), "the health log {} cannot be written ({}): free space there, or remove what is in its place", self.records.path.display(), error.kind());
             self.loss_reported = true;
         }
     }
@@ -157,32 +159,37 @@ fn text_line(
 #[derive(Debug)]
 struct RotatingFile {
     path: PathBuf,
-    file: LogFile,
+    /// `None` while it cannot be opened.
+    file: Option<LogFile>,
     max: u64,
 }
 
 impl RotatingFile {
-    fn open(path: PathBuf, max: u64) -> io::Result<Self> {
-        Ok(Self { file: LogFile::open(path.clone())?, path, max })
+    fn new(path: PathBuf, max: u64) -> Self {
+        Self { file: LogFile::open(path.clone()).ok(), path, max }
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        let (size, _) = self.file.extent();
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(LogFile::open(self.path.clone())?),
+        };
+        let (size, _) = file.extent();
         if size > 0 && size + line.len() as u64 > self.max {
-            self.rotate()?;
+            rotate(&self.path, file)?;
         }
-        self.file.append(line.as_bytes())
+        file.append(line.as_bytes())
     }
+}
 
-    fn rotate(&mut self) -> io::Result<()> {
-        let old = |n: u32| PathBuf::from(format!("{}.{n}", self.path.display()));
-        for n in (1..KEPT).rev() {
-            if old(n).exists() {
-                fs::rename(old(n), old(n + 1))?;
-            }
+fn rotate(path: &Path, file: &mut LogFile) -> io::Result<()> {
+    let old = |n: u32| PathBuf::from(format!("{}.{n}", path.display()));
+    for n in (1..KEPT).rev() {
+        if old(n).exists() {
+            fs::rename(old(n), old(n + 1))?;
         }
-        self.file.put_aside(&old(1))
     }
+    file.put_aside(&old(1))
 }
 
 #[cfg(test)]
@@ -194,7 +201,7 @@ mod tests {
     #[test]
     fn a_line_is_compact_json_with_the_event_first_and_no_secret() {
         let folder = tempfile::tempdir().unwrap();
-        let log = HealthLog::open(folder.path(), "paper", "sid").unwrap();
+        let log = HealthLog::open(folder.path(), "paper", "sid");
         let fields = [("latency_ms", 127.into()), ("note", "Bearer canary".into())];
         log.event(DateTime::UNIX_EPOCH, "health_check.executed", 3, "periodic", &fields);
         let text = fs::read_to_string(folder.path().join("health_check.log")).unwrap();
@@ -230,7 +237,7 @@ mod tests {
     fn a_full_file_moves_aside_and_three_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.log");
-        let mut file = RotatingFile::open(path.clone(), 10).unwrap();
+        let mut file = RotatingFile::new(path.clone(), 10);
         for n in 0..8 {
             file.append(&format!("line {n}\n")).unwrap();
         }
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn a_text_with_a_newline_stays_one_line() {
         let folder = tempfile::tempdir().unwrap();
-        let log = HealthLog::open(folder.path(), "paper", "sid").unwrap();
+        let log = HealthLog::open(folder.path(), "paper", "sid");
         log.text(DateTime::UNIX_EPOCH, "bot", "TRADE EXECUTED", &[("symbol", "A\nB".into())]);
         let people = fs::read_to_string(folder.path().join("trading_bot.log")).unwrap();
         assert_eq!(people, "1970-01-01 00:00:00 UTC | INFO     | bot | TRADE EXECUTED | symbol=A B\n");

@@ -44,24 +44,21 @@ impl std::fmt::Debug for SessionMonitor {
 
 impl SessionMonitor {
     /// Reads the stored state, opens the log and starts the keeper. The first check begins at once.
-    ///
-    /// # Errors
-    /// When the log cannot be opened.
     pub fn start(
         broker: Box<dyn BrokerAdapter>,
         settings: SessionSettings,
         clock: Clock,
         tasks: &Tasks,
         sink: NoteSink,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let session_id = Uuid::now_v7().to_string();
-        let log = HealthLog::open(&settings.log_dir, broker.name(), &session_id)?;
+        let log = HealthLog::open(&settings.log_dir, broker.name(), &session_id);
         let publisher = SessionPublisher { log, sink, broker: broker.name() };
         let context = Arc::new(SessionContext::new(broker, settings, clock, tasks.clone(), publisher));
         let (commands, inbox) = mpsc::channel(QUEUED_COMMANDS);
         let keeper = Arc::new(SessionKeeper::new(context.clone(), inbox));
         tasks.supervise("session", move || keeper.clone().run());
-        Ok(Self { context, commands, denials: Arc::default() })
+        Self { context, commands, denials: Arc::default() }
     }
 
     /// Decides from memory whether an order may be sent; never waits.

@@ -37,5 +37,5 @@ pub(crate) fn connect_session(
     settings.limits = settings.limits.scaled(1.0 / options.session_speed);
     // Fails when the loop that reads the notes has ended before the session.
     let sink = Arc::new(move |note| drop(notes.send(note)));
-    SessionMonitor::start(broker, settings, clock, tasks, sink).map_err(|error| format!("--log-dir: {error}"))
+    Ok(SessionMonitor::start(broker, settings, clock, tasks, sink))
 }

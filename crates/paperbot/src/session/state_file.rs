@@ -23,10 +23,13 @@ impl SessionStateFile {
     pub(super) fn open(path: &Path) -> (Self, SavedSession) {
         let unreadable = |what: String| {
             tracing::error!(file.path = %path.display(), "the session's stored state cannot be used: {what}");
-            let text = "the stored session state cannot be read";
+            let text = format!(
+                "{} cannot be read ({what}) and may have held a halt, so no order passes: reset the breaker once trading may go on",
+                path.display()
+            );
             SavedSession {
                 halted: Some(SessionPhase::HaltedOperator),
-                reason: Some(SessionReason::new(Code::BrokerBreakerOpen, text)),
+                reason: Some(SessionReason::new(Code::BrokerBreakerOpen, &text)),
                 ..SavedSession::default()
             }
         };

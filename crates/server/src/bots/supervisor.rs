@@ -23,6 +23,7 @@ use tokio::process::Command;
 use super::process::{self, ProcessId, START_VARIABLE};
 use botops_core::durable_file;
 use botops_core::error::{Code, Error};
+use botops_core::regular_file::{open_regular, read_regular_text};
 
 /// How long a helper command (`systemctl`, the configured one) may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
@@ -285,7 +286,7 @@ fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String
 
 /// The process a pid file names, if it is still that process.
 fn read_pid_file(pid_file: &Path) -> Option<SupervisedProcess> {
-    let text = std::fs::read_to_string(pid_file).ok()?;
+    let text = read_regular_text(pid_file).ok()?;
     let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
     let process = ProcessId { pid, started: start_time? };
     process.lives().then_some(SupervisedProcess { process, boot_epoch })
@@ -295,7 +296,7 @@ fn append_to(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    open_regular(path, OpenOptions::new().create(true).append(true).mode(0o600))
 }
 
 fn replace_record(path: &Path, record: &PidFile) -> io::Result<()> {

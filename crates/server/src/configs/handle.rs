@@ -81,8 +81,7 @@ impl Configs {
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         let folder = options.data_dir.join("config");
-        let files = VersionFiles::open(&folder)
-            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        let files = VersionFiles::open(&folder);
         let key_file = options.data_dir.join("audit.key");
         let audit = ConfigAudit::open(&folder.join("config_history.jsonl"), &key_file, store.clone()).await?;
         let schema = Arc::new(BotSchema::open(&folder, bots.clone()));
@@ -106,7 +105,11 @@ impl Configs {
             current.clone(),
             versions.clone(),
         ));
-        versions.open_head().await?;
+        if let Err(error) = versions.open_head().await {
+            // Reads start all the same; what could not be put right is tried again at the next start.
+            let cause = error.cause_for_log().unwrap_or_default().to_owned();
+            tracing::error!(error.cause = cause, "the committed config could not be put in order: {error}");
+        }
         current.load_last_rejected(&store).await?;
         current.refresh();
         let (commands, inbox) = mpsc::channel(QUEUE);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::breakdown::TradeBreakdown;
 use super::journal_cursor::JournalCursor;
 use super::trade_rows::{
-    delete_unnamed_copies, insert_trades, name_trades, newest_close, select_trades, trade_accounts,
+    count_trades, delete_unnamed_copies, insert_trades, name_trades, select_trades, trade_accounts,
 };
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
@@ -38,6 +38,8 @@ pub struct PerformanceHistory {
     store: Store,
     copy: Arc<Mutex<JournalCopy>>,
     newest_close: watch::Sender<Option<DateTime<Utc>>>,
+    /// That the bot remembers fewer trades than are kept here, as a warning; `None` while it does not.
+    shortfall: watch::Sender<Option<String>>,
 }
 
 /// What is known of the copy of the bot's journal.
@@ -49,6 +51,8 @@ pub(super) struct JournalCopy {
     pub level_at: Option<DateTime<Utc>>,
     /// Why the last reading of the journal failed; `None` when it did not.
     pub failure: Option<String>,
+    /// The start of the bot in which it was asked whether it still knows the newest trade that is kept here.
+    compared_in: Option<String>,
     /// When what could not be read was asked for last.
     unread_asked_at: Option<Instant>,
     /// What a bot that does not heed the cursor gave beside what it was asked for: the same again needs no writing.
@@ -82,7 +86,13 @@ pub(super) struct AccountMeasures {
 impl PerformanceHistory {
     /// Starts pulling trades from the bot, in a task of its own.
     pub fn open(bots: Bots, store: Store, tasks: &Tasks) -> Self {
-        let history = Self { bots, store, copy: Arc::default(), newest_close: watch::Sender::new(None) };
+        let history = Self {
+            bots,
+            store,
+            copy: Arc::default(),
+            newest_close: watch::Sender::new(None),
+            shortfall: watch::Sender::new(None),
+        };
         let pulling = history.clone();
         let stopping = tasks.stopping();
         tasks.supervise("trades-pull", move || {
@@ -103,6 +113,11 @@ impl PerformanceHistory {
     /// When the newest trade of the record closed, of the account that the bot trades; changes with each that is kept.
     pub fn watch_newest_close(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
         self.newest_close.subscribe()
+    }
+
+    /// A warning while the bot remembers fewer closed trades of its account than it gave before, as a watched value.
+    pub fn watch_shortfall(&self) -> watch::Receiver<Option<String>> {
+        self.shortfall.subscribe()
     }
 
     /// What is known of the copy of the journal now.
@@ -181,7 +196,7 @@ impl PerformanceHistory {
         };
         let read = move |connection: &rusqlite::Connection| {
             let account = traded_account(current, &trade_accounts(connection, &bot)?);
-            Ok(newest_close(connection, &bot, &account)?)
+            Ok(count_trades(connection, &bot, &account)?.1)
         };
         if let Ok(newest) = self.store.read(read).await {
             self.newest_close.send_if_modified(|known| std::mem::replace(known, newest) != newest);
@@ -211,6 +226,7 @@ impl PerformanceHistory {
             written.clone_from(&cursor);
             self.lock().cursor = Some(cursor.clone());
         }
+        self.compare_with_bot(&cursor).await?;
         loop {
             let asked = cursor.after;
             let page = self.bots.trades(asked, None, None, PULL_PAGE).await.map_err(PullError::Bot)?;
@@ -232,6 +248,53 @@ impl PerformanceHistory {
                 return Ok(());
             }
         }
+    }
+
+    /// Asks the bot, once in each of its starts, for the newest trade that is kept of its account. A bot that does not know
+    /// it lost a part of its memory: a journal that was cut, a database that was emptied.
+    async fn compare_with_bot(&self, cursor: &JournalCursor) -> Result<(), PullError> {
+        let life = cursor.life().to_owned();
+        let is_compared = self.lock().compared_in.as_ref() == Some(&life);
+        if cursor.after == 0 {
+            // Nothing is kept of this account.
+            self.shortfall.send_replace(None);
+        }
+        if is_compared || cursor.after == 0 {
+            return Ok(());
+        }
+        let page = self.bots.trades(cursor.after - 1, None, None, 1).await.map_err(PullError::Bot)?;
+        let knows_it = page.newest.is_some_and(|newest| newest >= cursor.after) || page.unnumbered > 0;
+        let shortfall = if knows_it { None } else { Some(self.describe_shortfall(cursor).await?) };
+        if let Some(shortfall) = &shortfall {
+            tracing::error!("{shortfall}");
+        }
+        self.shortfall.send_replace(shortfall);
+        self.lock().compared_in = Some(life);
+        Ok(())
+    }
+
+    async fn describe_shortfall(&self, cursor: &JournalCursor) -> Result<String, PullError> {
+        let (mut after, mut known) = (0, 0);
+        while after < cursor.after {
+            let page = self.bots.trades(after, None, None, PULL_PAGE).await.map_err(PullError::Bot)?;
+            known += page.trades.len();
+            let Some(newest) = page.newest.filter(|newest| *newest > after) else { break };
+            after = newest;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        let (bot, account) = (self.bots.id().as_str().to_owned(), cursor.account.clone());
+        let read = move |connection: &rusqlite::Connection| Ok(count_trades(connection, &bot, &account)?);
+        let (kept, newest_at) = self.store.read(read).await.map_err(PullError::Store)?;
+        let account = if cursor.account.is_empty() { "its account" } else { &cursor.account };
+        let newest_at = newest_at.map_or_else(String::new, |at| format!(", the newest of {at}"));
+        Ok(format!(
+            "THE BOT REMEMBERS LESS: it knows {known} of {kept} closed trades. Put its data back from a backup. Of {account}, trades up to \
+             number {} are kept here{newest_at}; the bot knows them up to number {after}, and what it numbers anew below is not taken \
+             in. For a fresh start, give the account another id.",
+            cursor.after
+        ))
     }
 
     /// How far the copy has come, as an earlier run of botops may have stored it.

@@ -34,6 +34,11 @@ pub(super) struct JournalCursor {
 const MOST_UNNAMED_RANGES: usize = 200;
 
 impl JournalCursor {
+    /// Names the start of the bot that the copy follows.
+    pub(crate) fn life(&self) -> &str {
+        &self.life
+    }
+
     /// Trades of the journal that could not be read.
     pub(crate) fn unread(&self) -> u64 {
         self.passed.saturating_add(self.unnumbered)

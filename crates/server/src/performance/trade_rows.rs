@@ -15,16 +15,18 @@ pub(super) fn trade_accounts(connection: &Connection, bot: &str) -> rusqlite::Re
     statement.query_map([bot], |row| row.get(0))?.collect()
 }
 
-/// When the newest trade of an account closed; `None` when none is kept of it.
-pub(super) fn newest_close(
+/// How many trades are kept of an account, and when the newest of them closed.
+pub(super) fn count_trades(
     connection: &Connection,
     bot: &str,
     account: &str,
-) -> rusqlite::Result<Option<DateTime<Utc>>> {
-    let newest: Option<i64> = connection
-        .prepare_cached("SELECT MAX(closed_us) FROM trades WHERE bot_id = ?1 AND account_id = ?2")?
-        .query_row(params![bot, account], |row| row.get(0))?;
-    Ok(newest.and_then(DateTime::from_timestamp_micros))
+) -> rusqlite::Result<(u64, Option<DateTime<Utc>>)> {
+    connection
+        .prepare_cached("SELECT count(*), max(closed_us) FROM trades WHERE bot_id = ?1 AND account_id = ?2")?
+        .query_row([bot, account], |row| {
+            let (count, newest): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+            Ok((u64::try_from(count).unwrap_or_default(), newest.and_then(DateTime::from_timestamp_micros)))
+        })
 }
 
 /// Keeps trades, each under the account that it names, or else under `account`. One that is there already stays as it

@@ -11,7 +11,7 @@ const MIN_FREE_BYTES: u64 = 1024 * 1024;
 /// Checks whether anything can be recorded, and publishes the reason when that has changed.
 pub(super) fn publish_trouble(inner: &StoreInner, failure: Option<&rusqlite::Error>) {
     let writes = inner.writes.load(Ordering::Relaxed);
-    let folder = folder_trouble(&inner.path);
+    let folder = inner.fault.clone().or_else(|| folder_trouble(&inner.path));
     let now = folder.or_else(|| (!writes).then(|| "the store cannot be written".to_owned()));
     inner.trouble.send_if_modified(|published| {
         let changed = published.is_some() != now.is_some();

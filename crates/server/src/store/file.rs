@@ -1,6 +1,7 @@
 //! The store's file: opening it, migrating its schema, checking it, and renaming it when it is damaged.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -28,6 +29,9 @@ const MIGRATIONS: &[&str] = &[
 /// Opens or creates the store at its newest schema. A damaged file is renamed, and a new one begins with the rows
 /// that can still be read from it.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(unavailable(&"it is not a regular file"));
+    }
     let connection = match connect(path).and_then(|connection| check(&connection).map(|()| connection)) {
         Ok(connection) => connection,
         Err(error) if is_damage(&error) => {
@@ -43,6 +47,29 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     };
     migrate(&connection).map_err(|error| unavailable(&error))?;
     Ok(connection)
+}
+
+/// Why a file cannot be used and what to do, as the beginning of a sentence about what follows.
+pub(super) fn fault_of(path: &Path, error: &Error) -> String {
+    let path = path.display();
+    let why = error.cause_for_log().unwrap_or_default();
+    format!(
+        "the store {path} cannot be used at the start ({why}; free space there and make it and the files beside it writable, or \
+         move them away and lose the history, then restart botops)"
+    )
+}
+
+/// A store in memory with what can be read of the file, and the name by which others connect to it.
+pub(super) fn open_in_memory(path: &Path) -> Result<(Connection, PathBuf), Error> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("file:botops-store-{number}?mode=memory&cache=shared");
+    let connection = Connection::open(&name).map_err(|error| unavailable(&error))?;
+    migrate(&connection).map_err(|error| unavailable(&error))?;
+    if std::fs::metadata(path).is_ok_and(|there| there.is_file()) {
+        log_salvage(salvage::salvage(&connection, path));
+    }
+    Ok((connection, PathBuf::from(name)))
 }
 
 /// Device and inode of the file. A deleted file keeps its inode while it is open, so a path that leads to another
@@ -66,7 +93,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// A read-only connection.
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
     Ok(connection)

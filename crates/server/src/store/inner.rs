@@ -19,6 +19,12 @@ const READERS: usize = 4;
 pub(super) struct StoreInner {
     /// The path of the SQLite file.
     pub path: PathBuf,
+    /// What read connections open: the file, or the memory that stands in for it.
+    pub reader_path: PathBuf,
+    /// Why the file could not be used at the start, with what to do; `None` when it could.
+    pub fault: Option<String>,
+    /// Whether writes are refused because of that.
+    pub is_sealed: AtomicBool,
     pub readers: Mutex<Vec<Connection>>,
     /// How often the file was replaced. A read connection opened before the last replacement is not reused.
     pub replaced: AtomicUsize,
@@ -43,7 +49,7 @@ impl StoreInner {
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {
             Some(connection) => connection,
-            None => file::connect_reader(&self.path).map_err(|error| unavailable(&error))?,
+            None => file::connect_reader(&self.reader_path).map_err(|error| unavailable(&error))?,
         };
         let result = work(&connection).inspect_err(|abort| self.record_damage(abort)).map_err(Error::from);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);

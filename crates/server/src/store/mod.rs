@@ -47,13 +47,27 @@ impl Store {
     /// A damaged file is renamed to `<name>.damaged-<time>`, and a new one is started with the rows that can still be
     /// read from it, so that botops keeps answering.
     ///
+    /// A file that cannot be used at all is left as it is: what can be read of it is read from memory, and changes are
+    /// refused ([`Store::seal_if_unusable`]) until the next start.
+    ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] when the folder cannot be written.
+    /// [`Code::StoreUnavailable`] when there is no memory either.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = file::open(path)?;
+        let (connection, reader_path, fault) = match file::open(path) {
+            Ok(connection) => (connection, path.to_owned(), None),
+            Err(error) => {
+                let fault = file::fault_of(path, &error);
+                tracing::error!(error.code = "SRV_002", "{fault}");
+                let (connection, name) = file::open_in_memory(path)?;
+                (connection, name, Some(fault))
+            }
+        };
         let (requests, inbox) = mpsc::channel();
         let inner = Arc::new(StoreInner {
             path: path.to_owned(),
+            reader_path,
+            fault,
+            is_sealed: AtomicBool::new(false),
             readers: Mutex::default(),
             replaced: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -127,6 +141,16 @@ impl Store {
         joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
     }
 
+    /// Refuses writes from now on when the file could not be used at the start: they would be lost with the process.
+    ///
+    /// Called once every part has opened: what they write meanwhile prepares them for reads and need not last.
+    pub fn seal_if_unusable(&self) {
+        if self.inner.fault.is_some() {
+            self.inner.is_sealed.store(true, Ordering::Release);
+            self.inner.trouble.send_replace(self.inner.fault.clone());
+        }
+    }
+
     /// Whether changes can be recorded: the last write succeeded, and the folder takes new files.
     pub fn writable(&self) -> bool {
         self.inner.trouble.borrow().is_none()
@@ -152,7 +176,7 @@ impl Store {
     pub fn read_whole(&self) -> Option<bool> {
         self.inner.suspect.store(false, Ordering::Relaxed);
         // A new connection: the page caches of others say nothing about the file.
-        match file::connect_reader(&self.inner.path).and_then(|connection| file::check(&connection)) {
+        match file::connect_reader(&self.inner.reader_path).and_then(|connection| file::check(&connection)) {
             Ok(()) => Some(true),
             Err(error) if file::is_damage(&error) => Some(false),
             Err(_) => None,
@@ -180,6 +204,9 @@ impl Store {
     /// [`Code::StoreUnavailable`] when the disk cannot be written.
     pub async fn checkpoint(&self) -> Result<&'static str, Error> {
         let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
+        if let Some(fault) = &self.inner.fault {
+            return Err(Error::new(Code::StoreUnavailable).detail(fault.clone()));
+        }
         let (reply, answer) = oneshot::channel();
         self.requests.send(WriterRequest::Checkpoint(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -205,6 +232,10 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
         R: FnOnce(Result<T, Error>) + Send + 'static,
     {
+        if self.inner.is_sealed.load(Ordering::Acquire) {
+            let fault = self.inner.fault.clone().unwrap_or_default();
+            return Err(Error::new(Code::StoreUnavailable).detail(fault));
+        }
         if self.backlog() >= BACKLOG {
             return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
         }

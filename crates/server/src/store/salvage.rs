@@ -26,11 +26,7 @@ pub(super) struct SalvagedRows {
 
 /// Copies what can be read from the damaged file into this store, in one transaction.
 pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Result<SalvagedRows> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let old = Connection::open_with_flags(damaged, flags)?;
-    // The log beside the damaged file is read with it; closing the connection must not fold it in.
-    old.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    old.pragma_update(None, "query_only", "ON")?;
+    let old = connect_for_reading(damaged)?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let saved = copy_tables(connection, &old).and_then(|saved| {
@@ -42,6 +38,25 @@ pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Resu
     connection.execute_batch(if saved.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     saved
+}
+
+/// Opens the file with its log or, where the log cannot be read (on a full disk its index cannot be made), without it.
+fn connect_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let with_log = || {
+        let old = Connection::open_with_flags(path, flags)?;
+        // The log beside the damaged file is read with it; closing the connection must not fold it in.
+        old.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        old.pragma_update(None, "query_only", "ON")?;
+        old.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+        Ok(old)
+    };
+    let without_log = |_: rusqlite::Error| {
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(format!("file:{}?immutable=1", path.display()), flags)
+    };
+    with_log().or_else(without_log)
 }
 
 fn copy_tables(new: &Connection, old: &Connection) -> rusqlite::Result<SalvagedRows> {

@@ -17,8 +17,7 @@ use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
     WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, find_missing_needs,
-    plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
-    warn_of_lost_pause,
+    plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs, warn_of_lost_pause,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::audit_chain::{self, AuditKey, ChainWalk};
 use botops_core::failpoints;
+use botops_core::regular_file::open_regular;
 
 /// The open file, with where each of its lines begins.
 #[derive(Debug)]
@@ -46,6 +47,12 @@ impl AuditFile {
             offsets: walk.offsets.clone(),
         };
         Ok((opened, walk))
+    }
+
+    /// Stands in for a file that cannot be used: it has no line, and what is written into it is refused before.
+    pub(crate) fn unusable() -> io::Result<Self> {
+        let file = File::open("/dev/null")?;
+        Ok(Self { file, length: 0, last_seq: 0, first_seq: 1, offsets: Vec::new() })
     }
 
     /// The number of the last line in the file.
@@ -140,7 +147,7 @@ impl AuditFile {
 }
 
 fn open_for_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+    open_regular(path, OpenOptions::new().read(true).append(true).create(true).mode(0o600))
 }
 
 /// The records in a part of the file. Reads from the disk.

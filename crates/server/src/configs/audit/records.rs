@@ -24,6 +24,7 @@ use crate::store::Store;
 use botops_core::durable_file;
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
+use botops_core::regular_file::read_regular;
 
 /// Records of one page, at most.
 pub(crate) const MOST_RECORDS: u32 = 500;
@@ -50,25 +51,17 @@ struct AuditInner {
     store: Store,
     file: Arc<Mutex<AuditFile>>,
     damage: ArcSwapOption<AuditDamage>,
+    /// Why the key or the file could not be opened; nothing is written then, and nothing accepted.
+    unusable: Option<String>,
     head: ArcSwap<AuditHead>,
 }
 
 impl ConfigAudit {
     /// Opens the file, finishes what a crash interrupted, and verifies what the file holds.
     pub(crate) async fn open(path: &Path, key_file: &Path, store: Store) -> Result<Self, Error> {
-        let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
-        let is_new = !path.exists();
-        let key = read_or_make_key(key_file, is_new).map_err(unavailable)?;
         let (head, pending) =
             store.read(|connection| Ok((read_head(connection)?, read_outbox(connection)?))).await?;
-        let (mut file, walk) = AuditFile::open(path, &key).map_err(unavailable)?;
-        let reached = file.last_seq();
-        let damage = find_damage(&walk, reached, &head, &pending);
-        if damage.is_none() && file.cut_torn_end(walk.good).map_err(unavailable)? {
-            tracing::warn!(
-                "the end of the audit file was torn; it was cut at line {reached} and is written again"
-            );
-        }
+        let OpenedAudit { key, file, walk, damage, unusable } = open_files(path, key_file, &head, &pending)?;
         let ahead = walk.head.clone().filter(|found| damage.is_none() && found.seq > head.seq);
         let inner = AuditInner {
             path: path.to_owned(),
@@ -76,6 +69,7 @@ impl ConfigAudit {
             store,
             file: Arc::new(Mutex::new(file)),
             damage: ArcSwapOption::from_pointee(damage),
+            unusable,
             head: ArcSwap::from_pointee(head),
         };
         let audit = Self { inner: Arc::new(inner) };
@@ -85,10 +79,20 @@ impl ConfigAudit {
             );
             audit.adopt(found).await?;
         }
-        if audit.head().seq == 0 {
-            audit.write_header(Map::new()).await?;
+        let written = match audit.head().seq {
+            0 if audit.damage().is_none() => audit.write_header(Map::new()).await,
+            _ => Ok(()),
+        };
+        let flushed = match written {
+            Ok(()) => audit.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = flushed {
+            // It stays queued, and is written with the next change.
+            let cause = error.cause_for_log().unwrap_or_default().to_owned();
+            let path = path.display();
+            tracing::error!(error.cause = cause, "{path} cannot be written ({error}): free space there");
         }
-        audit.flush().await?;
         if let Some(damage) = audit.damage() {
             tracing::error!(
                 error.code = "CFG_015",
@@ -159,12 +163,13 @@ impl ConfigAudit {
 
     /// Reads the whole file and says whether it holds. What does not hold puts config writes into read-only.
     pub(crate) async fn verify(&self) -> Result<AuditVerdict, Error> {
+        self.require_usable()?;
         self.flush().await?;
         let file = self.inner.file.lock().await;
         let known = self.head();
         let (path, key) = (self.inner.path.clone(), self.inner.key.clone());
         let read = tokio::task::spawn_blocking(move || {
-            fs::read(path).map(|bytes| audit_chain::walk_lines(&key, &bytes))
+            read_regular(&path).map(|bytes| audit_chain::walk_lines(&key, &bytes))
         })
         .await;
         let walk = read
@@ -201,6 +206,7 @@ impl ConfigAudit {
 
     /// Puts a damaged file aside and goes on in a new one that names it. The damage stays visible in both.
     pub(crate) async fn accept(&self, record: Map<String, Value>) -> Result<AuditHead, Error> {
+        self.require_usable()?;
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
         let mut file = self.inner.file.clone().lock_owned().await;
         let Some(damage) = self.damage() else {
@@ -231,6 +237,13 @@ impl ConfigAudit {
         Ok(AuditHead::clone(&self.head()))
     }
 
+    fn require_usable(&self) -> Result<(), Error> {
+        match &self.inner.unusable {
+            Some(reason) => Err(Error::new(Code::ConfigAuditUnavailable).detail(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
     async fn write_header(&self, more: Map<String, Value>) -> Result<(), Error> {
         let mut record = stamped_record(HEADER_EVENT);
         record.insert("key_id".to_owned(), json!(self.inner.key.id()));
@@ -251,6 +264,60 @@ impl ConfigAudit {
         self.inner.head.store(Arc::new(kept));
         Ok(())
     }
+}
+
+/// The audit's key and file at a start.
+struct OpenedAudit {
+    key: AuditKey,
+    file: AuditFile,
+    walk: ChainWalk,
+    damage: Option<AuditDamage>,
+    unusable: Option<String>,
+}
+
+/// Opens both files. What cannot be used is damage, never a reason not to start: reads go on, and changes are refused
+/// until a person has put it right.
+fn open_files(
+    path: &Path,
+    key_file: &Path,
+    head: &AuditHead,
+    pending: &[(u64, String)],
+) -> Result<OpenedAudit, Error> {
+    let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
+    let is_new = !path.exists();
+    let unusable = |file: &Path, error: &io::Error| {
+        let remedy = "put it back from a backup and restart botops";
+        AuditDamage {
+            first_bad_seq: 1,
+            reason: format!("{} cannot be used ({error}); {remedy}", file.display()),
+        }
+    };
+    let closed = |key: AuditKey, damage: AuditDamage| {
+        let file = AuditFile::unusable().map_err(unavailable)?;
+        let walk = audit_chain::walk_lines(&key, &[]);
+        Ok(OpenedAudit { key, file, walk, unusable: Some(damage.reason.clone()), damage: Some(damage) })
+    };
+    let key = match read_or_make_key(key_file, is_new) {
+        Ok(key) => key,
+        // Nothing is sealed with this one.
+        Err(error) => return closed(AuditKey::new(vec![0; 32]), unusable(key_file, &error)),
+    };
+    let (mut file, walk) = match AuditFile::open(path, &key) {
+        Ok(opened) => opened,
+        Err(error) => return closed(key, unusable(path, &error)),
+    };
+    let reached = file.last_seq();
+    let mut damage = find_damage(&walk, reached, head, pending);
+    if damage.is_none() {
+        match file.cut_torn_end(walk.good) {
+            Ok(true) => tracing::warn!(
+                "the end of the audit file was torn; it was cut at line {reached} and is written again"
+            ),
+            Ok(false) => {}
+            Err(error) => damage = Some(unusable(path, &error)),
+        }
+    }
+    Ok(OpenedAudit { key, file, walk, damage, unusable: None })
 }
 
 /// Whether a file that does not hold was cut off by a crash (`None`), or somebody changed it.
@@ -304,7 +371,7 @@ pub fn verify_audit_file(
 }
 
 fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<AuditKey> {
-    match fs::read(path) {
+    match read_regular(path) {
         Ok(bytes) if bytes.len() >= 32 => return Ok(AuditKey::new(bytes)),
         Ok(_) => return Err(io::Error::other("the audit key is too short")),
         Err(error) if error.kind() == io::ErrorKind::NotFound && may_make => {}

@@ -1,10 +1,10 @@
 //! The file of the schema, so that reads know what is secret and what fits while the bot is away.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use botops_core::durable_file;
+use botops_core::regular_file::read_regular;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl SchemaFile {
 
     /// What was kept. `Ok(None)` where none ever was.
     pub(super) fn load(&self) -> io::Result<Option<SchemaRecord>> {
-        match fs::read(&self.path) {
+        match read_regular(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

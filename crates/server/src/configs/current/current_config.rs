@@ -3,7 +3,6 @@
 //! Kept from users: putting together the bot's last report, its last acknowledgement (which may be newer), `HEAD` and
 //! the live transaction. A drift is published as an event with its remedies; nothing is ever changed because of one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +46,8 @@ pub(crate) struct CurrentConfig {
     /// The version that `HEAD` names; `None` when it does not hold, and when none was ever made.
     committed: ArcSwapOption<CommittedConfig>,
     /// What was committed cannot be read.
-    is_damaged: AtomicBool,
+    /// Why the committed config cannot be read; `None` when it can.
+    damage: ArcSwapOption<String>,
     /// Why the first version could not be made.
     first_version_problem: ArcSwapOption<String>,
     live: ArcSwapOption<TransactionView>,
@@ -69,7 +69,7 @@ impl CurrentConfig {
             audit,
             schema,
             committed: ArcSwapOption::empty(),
-            is_damaged: AtomicBool::new(false),
+            damage: ArcSwapOption::empty(),
             first_version_problem: ArcSwapOption::empty(),
             live: ArcSwapOption::empty(),
             last_rejected: ArcSwapOption::empty(),
@@ -133,12 +133,12 @@ impl CurrentConfig {
 
     /// Whether a version was ever committed, be it readable or not.
     pub(crate) fn was_ever_made(&self) -> bool {
-        self.is_damaged.load(Ordering::Relaxed) || self.committed.load().is_some()
+        self.damage.load().is_some() || self.committed.load().is_some()
     }
 
     /// What was committed cannot be read. Shown with the next [`Self::refresh`].
-    pub(crate) fn set_damaged(&self) {
-        self.is_damaged.store(true, Ordering::Relaxed);
+    pub(crate) fn set_damaged(&self, problem: String) {
+        self.damage.store(Some(Arc::new(problem)));
     }
 
     /// Changes when the bot's report does.
@@ -154,8 +154,9 @@ impl CurrentConfig {
                 damage.first_bad_seq, damage.reason
             ));
         }
-        let is_damaged = self.is_damaged.load(Ordering::Relaxed);
-        is_damaged.then(|| "the committed config cannot be read".to_owned())
+        self.damage.load().as_ref().map(|problem| {
+            format!("the committed config cannot be read: {problem}; restore the folder config from a backup and restart botops")
+        })
     }
 
     /// Whether `HEAD` names this very version.
@@ -332,7 +333,7 @@ impl CurrentConfig {
             }
             _ => running,
         });
-        let is_damaged = self.is_damaged.load(Ordering::Relaxed);
+        let is_damaged = self.damage.load().is_some();
         let first_version_problem = self.first_version_problem.load_full();
         let (sync, sync_reason) = evaluate_sync(&SyncFacts {
             seen: &seen,

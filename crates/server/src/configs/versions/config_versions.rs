@@ -104,19 +104,40 @@ impl ConfigVersions {
                 self.current.set_committed(head.clone(), document);
                 self.record_commit(head).await?;
             }
-            (Ok(None), None) => {}
+            (Ok(None), None) if self.files.highest().is_ok_and(|highest| highest == 0) => {}
             (found, Some(row)) => self.restore_head(found.err(), &row).await?,
-            (Err(problem), None) => {
-                tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
-                self.current.set_damaged();
+            (found, None) => {
+                let problem =
+                    found.err().unwrap_or_else(|| "HEAD is missing beside the folder versions".to_owned());
+                self.restore_head_from_copy(problem).await?;
             }
         }
         self.prune().await
     }
 
+    /// `HEAD` is gone or does not hold, and so is what the store knew: the copy of the committed document says which
+    /// version it is.
+    async fn restore_head_from_copy(&self, problem: String) -> Result<(), Error> {
+        let Some((reference, document)) = self.files.find_copied_version() else {
+            tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
+            self.current.set_damaged(problem);
+            return Ok(());
+        };
+        let head = VersionHead::naming(&reference, "restored");
+        self.files
+            .commit(&head, &document)
+            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        tracing::warn!(
+            "{problem}; it names version {} again, of which config/current.json is the copy",
+            head.version
+        );
+        self.current.set_committed(head.clone(), document);
+        self.record_commit(head).await
+    }
+
     /// `HEAD` is gone or does not hold, and the store knows what it named.
     async fn restore_head(&self, problem: Option<String>, row: &VersionRow) -> Result<(), Error> {
-        let problem = problem.unwrap_or_else(|| "HEAD is missing".to_owned());
+        let problem = problem.unwrap_or_else(|| "config/HEAD is missing".to_owned());
         let document = match self.files.load(&row.reference) {
             Ok(document) => document,
             Err(also) => {
@@ -124,7 +145,7 @@ impl ConfigVersions {
                     error.code = "CFG_018",
                     "the committed config cannot be read: {problem}; {also}"
                 );
-                self.current.set_damaged();
+                self.current.set_damaged(format!("{problem}; {also}"));
                 return Ok(());
             }
         };

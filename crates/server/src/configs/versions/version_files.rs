@@ -13,6 +13,7 @@ use crate::configs::document::ConfigDocument;
 use crate::configs::head::{VersionHead, version_file_name};
 use botops_contract::VersionRef;
 use botops_core::durable_file::replace;
+use botops_core::regular_file::{read_regular, read_regular_text};
 use botops_core::text::sha256_hex;
 
 /// The config folder.
@@ -22,11 +23,23 @@ pub(crate) struct VersionFiles {
 }
 
 impl VersionFiles {
-    /// Opens or makes the folder and removes what an unfinished write left.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let versions = folder.join("versions");
+    /// Opens or makes the folder and removes what an unfinished write left. One that cannot be used is told in the log;
+    /// what needs it fails then, and reads go on.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let opened = Self { folder: folder.to_owned() };
+        if let Err(error) = opened.make_and_clean() {
+            let folder = folder.display();
+            tracing::error!(
+                "{folder} cannot be used ({error}): free space there, or remove what is in its place"
+            );
+        }
+        opened
+    }
+
+    fn make_and_clean(&self) -> io::Result<()> {
+        let versions = self.folder.join("versions");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&versions)?;
-        for directory in [folder, &versions] {
+        for directory in [&self.folder, &versions] {
             for entry in fs::read_dir(directory)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "tmp") {
@@ -34,7 +47,7 @@ impl VersionFiles {
                 }
             }
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(())
     }
 
     /// Stores a version's file, durable on return, and returns its name below the folder.
@@ -53,15 +66,41 @@ impl VersionFiles {
     /// `HEAD` and its document. `Ok(None)` without a `HEAD`; an error when it does not hold.
     pub(crate) fn head(&self) -> Result<Option<(VersionHead, ConfigDocument)>, String> {
         let path = self.folder.join("HEAD");
-        let bytes = match fs::read(&path) {
+        let bytes = match read_regular(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("HEAD cannot be read ({error})")),
+            Err(error) => return Err(format!("{} cannot be read ({error})", path.display())),
         };
-        let head: VersionHead =
-            serde_json::from_slice(&bytes).map_err(|_| "HEAD is not readable".to_owned())?;
-        let document = self.load_file(&head.file, &head.sha256)?;
+        let head: VersionHead = serde_json::from_slice(&bytes)
+            .map_err(|_| format!("{} is not what botops wrote", path.display()))?;
+        let loaded = self.load_file(&head.file, &head.sha256);
+        let document = loaded.or_else(|problem| self.restore_version(&head, problem))?;
         Ok(Some((head, document)))
+    }
+
+    /// The committed document from `current.json`, its copy, when that has the hash that `HEAD` says; the version's file
+    /// is put back from it.
+    fn restore_version(&self, head: &VersionHead, problem: String) -> Result<ConfigDocument, String> {
+        let copy = self.load_file("current.json", &head.sha256).map_err(|_| problem.clone())?;
+        let path = self.folder.join(&head.file);
+        match replace(&path, copy.text.as_bytes(), 0o440, "config.version") {
+            Ok(()) => tracing::warn!("{problem}; it is put back from config/current.json"),
+            Err(error) => {
+                let path = path.display();
+                tracing::error!("{problem}; {path} cannot be put back from config/current.json: {error}");
+            }
+        }
+        Ok(copy)
+    }
+
+    /// The newest version that `current.json`, the copy of the committed document, is a copy of.
+    pub(crate) fn find_copied_version(&self) -> Option<(VersionRef, ConfigDocument)> {
+        let text = read_regular_text(&self.folder.join("current.json")).ok()?;
+        let document = ConfigDocument::read(text).ok()?;
+        let versions = self.files().ok()?.into_iter().map(|(version, _)| document.as_version(version));
+        let same = versions.filter(|version| self.load(version).is_ok());
+        let newest = same.max_by_key(|version| version.version)?;
+        Some((newest, document))
     }
 
     /// Makes a version the one the bot boots from. The rename is the commit point.
@@ -91,11 +130,13 @@ impl VersionFiles {
         Ok(self.files()?.into_iter().map(|(version, _)| version).max().unwrap_or(0))
     }
 
-    /// Removes files of versions that are not in `known`.
+    /// Removes files of versions above every one in `known`: an unfinished change left them. Those below are kept: a
+    /// store that was lost knows nothing of them, and they are what a person would go back to.
     pub(crate) fn collect_orphans(&self, known: &[u64]) -> io::Result<usize> {
+        let Some(highest) = known.iter().max() else { return Ok(0) };
         let mut count = 0;
         for (version, path) in self.files()? {
-            if !known.contains(&version) {
+            if version > *highest {
                 fs::remove_file(path)?;
                 count += 1;
             }
@@ -116,10 +157,11 @@ impl VersionFiles {
         if !plain {
             return Err("HEAD names a file outside its folder".to_owned());
         }
-        let text = fs::read_to_string(self.folder.join(name))
-            .map_err(|error| format!("{name} cannot be read ({})", error.kind()))?;
+        let path = self.folder.join(name);
+        let text = read_regular_text(&path)
+            .map_err(|error| format!("{} cannot be read ({error})", path.display()))?;
         if sha256_hex(text.as_bytes()) != sha {
-            return Err(format!("{name} does not have the hash it was stored with"));
+            return Err(format!("{} does not have the hash it was stored with", path.display()));
         }
         ConfigDocument::read(text).map_err(|_| format!("{name} is not JSON"))
     }
@@ -155,7 +197,7 @@ mod tests {
     #[test]
     fn a_stored_version_comes_back_byte_for_byte_and_head_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let files = VersionFiles::open(folder.path()).unwrap();
+        let files = VersionFiles::open(folder.path());
         assert_eq!(files.head(), Ok(None));
         let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
         let file = files.store(1, &document).unwrap();
@@ -168,25 +210,31 @@ mod tests {
     #[test]
     fn a_changed_version_file_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let files = VersionFiles::open(folder.path()).unwrap();
+        let files = VersionFiles::open(folder.path());
         let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
         let file = files.store(1, &document).unwrap();
         files.commit(&head(1, &document, file.clone()), &document).unwrap();
         let path = folder.path().join(file);
         fs::remove_file(&path).unwrap();
-        fs::write(&path, DEFAULT_DOCUMENT.replace("5000", "9000")).unwrap();
+        let changed = DEFAULT_DOCUMENT.replace("5000", "9000");
+        fs::write(&path, &changed).unwrap();
+        assert_eq!(files.head().unwrap().unwrap().1.text, DEFAULT_DOCUMENT, "its copy still holds");
+        assert_eq!(fs::read_to_string(&path).unwrap(), DEFAULT_DOCUMENT, "and puts it back");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &changed).unwrap();
+        fs::write(folder.path().join("current.json"), &changed).unwrap();
         assert!(files.head().unwrap_err().contains("hash"));
     }
 
     #[test]
     fn what_an_unfinished_write_left_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
-        let files = VersionFiles::open(folder.path()).unwrap();
+        let files = VersionFiles::open(folder.path());
         let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
         files.store(1, &document).unwrap();
         files.store(2, &document).unwrap();
         fs::write(folder.path().join("HEAD.tmp"), "half").unwrap();
-        VersionFiles::open(folder.path()).unwrap();
+        VersionFiles::open(folder.path());
         assert!(!folder.path().join("HEAD.tmp").exists());
         assert_eq!(files.collect_orphans(&[1]).unwrap(), 1);
         assert_eq!(files.highest().unwrap(), 1);
@@ -195,7 +243,7 @@ mod tests {
     /// Every folder that the machine's power could leave behind in the middle of a commit, and what `HEAD` is there.
     fn heads_after_power_loss(without_sync: bool) -> Vec<(bool, Result<u64, String>)> {
         let folder = tempfile::tempdir().unwrap();
-        let files = VersionFiles::open(folder.path()).unwrap();
+        let files = VersionFiles::open(folder.path());
         let old = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
         let file = files.store(1, &old).unwrap();
         files.commit(&head(1, &old, file), &old).unwrap();
@@ -210,12 +258,12 @@ mod tests {
             steps.retain(|step| !matches!(step, durable_file::FileStep::Synced(_)));
         }
         let inspect = |whole: bool, left: &Path| {
-            let files = VersionFiles::open(left).unwrap();
+            let files = VersionFiles::open(left);
             (whole, files.head().and_then(|head| head.map(|(head, _)| head.version).ok_or("none".to_owned())))
         };
         // The folder before the commit is what the model begins with.
         let before = tempfile::tempdir().unwrap();
-        let files = VersionFiles::open(before.path()).unwrap();
+        let files = VersionFiles::open(before.path());
         let file = files.store(1, &old).unwrap();
         files.commit(&head(1, &old, file), &old).unwrap();
         after_power_loss(before.path(), &steps, inspect)

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::health::limit_rules::LimitRuleView;
+use botops_core::regular_file::open_regular;
 
 /// How long a receiver may take to accept a message.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -124,7 +125,7 @@ fn append_line(path: &std::path::Path, line: &str) -> std::io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() >= FILE_LIMIT) {
         std::fs::rename(path, path.with_extension("jsonl.1"))?;
     }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut file = open_regular(path, std::fs::OpenOptions::new().create(true).append(true).mode(0o600))?;
     let before = file.metadata()?.len();
     let written = file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data());
     if written.is_err() {

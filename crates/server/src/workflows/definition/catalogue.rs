@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::checked::CheckedWorkflow;
 use super::marked_document::{DefinitionFault, WorkflowFinding};
 use super::strict_yaml::MAX_BYTES;
+use botops_core::regular_file::open_regular;
 
 /// The workflows that come with the binary: file name and text.
 const SHIPPED: [(&str, &str); 4] = [
@@ -229,7 +230,8 @@ fn read_file(
 
 fn read_text(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
+    let file = open_regular(path, fs::OpenOptions::new().read(true))
+        .map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
     let read = file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text);
     read.map(|_| text).map_err(|error| format!("the file cannot be read ({})", error.kind()))
 }
