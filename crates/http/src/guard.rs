@@ -121,7 +121,7 @@ impl RequestGuard {
         let (mut response, left) = match admitted {
             Ok(admitted) => {
                 let told = actor_of(&admitted, operation);
-                (self.call(request, id.as_str(), told, is_change, operation).await, admitted.left)
+                (self.call(request, &id, told, is_change, operation).await, admitted.left)
             }
             Err(error) => (refusal(error), None),
         };
@@ -241,7 +241,7 @@ impl RequestGuard {
     async fn call(
         &self,
         mut request: Request<Body>,
-        id: &str,
+        id: &HeaderText,
         known: Option<&KnownKey>,
         is_change: bool,
         operation: Option<&ApiOperation>,
@@ -264,7 +264,7 @@ impl RequestGuard {
                 if let Some(known) = known {
                     // Only changes record the client's name in the audit, so only they pay for it.
                     let client = is_change.then(|| client(request.headers())).flatten();
-                    let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
+                    let actor = Actor { request_id: id.as_str().into(), client, ..known.actor.clone() };
                     request.extensions_mut().insert(actor);
                 }
                 // Boxed, to keep this future small: it is moved for every request, the plain reads included.

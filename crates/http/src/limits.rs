@@ -106,19 +106,9 @@ impl HeaderText {
         self
     }
 
-    /// Appends a number in decimal digits; faster than `format!`.
-    pub(super) fn number(self, mut number: u64) -> Self {
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.bytes(&digits[at..])
+    /// Appends a number in decimal digits.
+    pub(super) fn number(self, number: u64) -> Self {
+        self.text(itoa::Buffer::new().format(number))
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::guard::RequestGuard;
 use super::socket::{ClientSocket, ConnectionProgress};
@@ -150,15 +153,19 @@ async fn converse(
         .max_header_size(HEAD_LIMIT)
         .serve_connection(socket, service)
         .with_upgrades();
+    let mut reasons = end_reasons(progress.clone(), stopping);
     let outcome = {
         let mut running = std::pin::Pin::new(&mut connection);
         tokio::select! {
+            biased;
             outcome = progress.until_refused(running.as_mut()) => outcome,
-            () = stopping.cancelled() => {
-                running.as_mut().graceful_shutdown();
-                progress.until_refused(running).await
-            }
-            () = progress.stalled() => None,
+            Some(reason) = reasons.next() => match reason {
+                EndReason::Stopping => {
+                    running.as_mut().graceful_shutdown();
+                    progress.until_refused(running).await
+                }
+                EndReason::Stalled => None,
+            },
         }
     };
     drop(permit);
@@ -199,6 +206,33 @@ async fn handle_to_the_end(
         let _ = reply.send(guard.handle(request, peer).await);
     });
     answer.await.unwrap_or_else(|_| Error::new(Code::Internal).into_response())
+}
+
+/// Why a connection is ended from outside.
+enum EndReason {
+    /// The process stops: what runs may end.
+    Stopping,
+    /// There was no progress.
+    Stalled,
+}
+
+/// Resolves with the first reason to end a connection.
+///
+/// In a set that notices which of them were woken: the connection wakes with each request, and to ask both each time
+/// costs more than to find the operation, its key and its rate.
+fn end_reasons(
+    progress: ConnectionProgress,
+    stopping: CancellationToken,
+) -> FuturesUnordered<BoxFuture<'static, EndReason>> {
+    let stops = async move {
+        stopping.cancelled().await;
+        EndReason::Stopping
+    };
+    let stalls = async move {
+        progress.stalled().await;
+        EndReason::Stalled
+    };
+    FuturesUnordered::from_iter([stops.boxed(), stalls.boxed()])
 }
 
 /// What is wanted of a head before anything else.
