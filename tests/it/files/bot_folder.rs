@@ -326,7 +326,7 @@ async fn try_start(row: &'static FileRow, damage: Damage) {
             assert!(state["account"]["cash_balance"].is_null(), "{cell}: {}", state["account"]);
             assert_eq!(state["circuit_breaker"]["state"], "closed", "{cell}: no loss is made up");
         }
-        Refuses => unreachable!("{cell}"),
+        Refuses => panic!("{cell}: it starts"),
     }
 }
 
@@ -349,7 +349,7 @@ async fn try_running(row: &'static FileRow, damage: Damage) {
     match row.outcome {
         GoesOn => bot.trades().await,
         NotOpened(gate) => until_shut(&bot, &cell, gate).await,
-        _ => unreachable!("{cell}"),
+        _ => panic!("{cell}: no outcome of a running bot"),
     }
     until_closed(&bot, &cell, &open).await;
 }

@@ -74,14 +74,14 @@ impl VersionFiles {
         let head: VersionHead = serde_json::from_slice(&bytes)
             .map_err(|_| format!("{} is not what botops wrote", path.display()))?;
         let loaded = self.load_file(&head.file, &head.sha256);
-        let document = loaded.or_else(|problem| self.restore_version(&head, problem))?;
+        let document = loaded.or_else(|problem| self.restore_version(&head, &problem))?;
         Ok(Some((head, document)))
     }
 
     /// The committed document from `current.json`, its copy, when that has the hash that `HEAD` says; the version's file
     /// is put back from it.
-    fn restore_version(&self, head: &VersionHead, problem: String) -> Result<ConfigDocument, String> {
-        let copy = self.load_file("current.json", &head.sha256).map_err(|_| problem.clone())?;
+    fn restore_version(&self, head: &VersionHead, problem: &str) -> Result<ConfigDocument, String> {
+        let copy = self.load_file("current.json", &head.sha256).map_err(|_| problem.to_owned())?;
         let path = self.folder.join(&head.file);
         match replace(&path, copy.text.as_bytes(), 0o440, "config.version") {
             Ok(()) => tracing::warn!("{problem}; it is put back from config/current.json"),
