@@ -89,6 +89,19 @@ impl AppendOnlyFile {
         Ok(())
     }
 
+    /// Whether lines can be written: a page is, and is cut off again. It has no line end, so one that stays is a torn tail.
+    ///
+    /// # Errors
+    /// What an append fails with.
+    pub(crate) fn try_room(&mut self) -> io::Result<()> {
+        self.cut_to_good_length()?;
+        self.stay_in_place()?;
+        self.dirty = true;
+        let written = self.file.write_all(&[b' '; 4_096]).and_then(|()| self.file.sync_data());
+        self.cut_to_good_length()?;
+        written
+    }
+
     /// Makes sure that the path leads to this very file and that it has what was written: lines that go into a deleted
     /// file, or behind a hole, are lost with the next start. A file that was deleted is written anew.
     ///

@@ -103,6 +103,11 @@ impl Ledger {
         Ok(lines)
     }
 
+    /// Whether lines can be written, without writing one.
+    pub(crate) fn try_room(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_err(|fault| io::Error::other(fault.clone()))?.try_room()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -91,6 +91,29 @@ impl RecordedAccount {
         }
     }
 
+    /// Tries a ledger again that could not be written: what waits in memory is written now, also when nothing else happens.
+    /// Returns whether it can be written again.
+    pub(crate) fn try_again(&mut self) -> bool {
+        if self.write_fault.is_none() {
+            return false;
+        }
+        let tried = match self.unwritten.is_empty() {
+            true => self.ledger.try_room(),
+            false => self.ledger.write(self.unwritten.clone()).map(drop),
+        };
+        match tried {
+            Ok(()) => {
+                self.unwritten.clear();
+                self.write_fault = None;
+                true
+            }
+            Err(error) => {
+                self.write_fault = Some(error.to_string());
+                false
+            }
+        }
+    }
+
     /// Keeps in memory what closes positions, for a ledger that cannot be written now; the rest did not happen.
     pub(crate) fn keep_exits(&mut self, entries: Vec<LedgerEntry>) -> Vec<LedgerLine> {
         let now = Utc::now();

@@ -221,6 +221,9 @@ impl TradingEngine {
         let now = Utc::now();
         self.outbox.prune_errors(now);
         self.order_rejects.prune(now);
+        if self.account.try_again() {
+            self.publish_ledger_recovered();
+        }
         let moment = match self.market.advance(now, Instant::now()) {
             MarketStep::Moment(moment) => moment,
             step @ (MarketStep::Ended | MarketStep::StillEnded) => {
@@ -428,11 +431,15 @@ impl TradingEngine {
             }
         })?;
         if recorded.recovered {
-            let message = "the ledger can be written again".to_owned();
-            self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
+            self.publish_ledger_recovered();
         }
         self.apply_lines(&recorded.lines);
         Ok(())
+    }
+
+    fn publish_ledger_recovered(&mut self) {
+        let message = "the ledger can be written again".to_owned();
+        self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
     }
 
     fn apply_lines(&mut self, lines: &[LedgerLine]) {
