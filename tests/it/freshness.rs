@@ -1,9 +1,6 @@
 //! The age of the state: counted from the bot's own timestamp, however often it is confirmed since. A trading loop that
 //! stands still is noticed too.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use botops_contract::Verb;
@@ -32,42 +29,16 @@ fn warns(answer: &Value, words: &str) -> bool {
         .is_some_and(|all| all.iter().any(|one| one.as_str().unwrap().contains(words)))
 }
 
-/// A named pipe in place of the file that the loop writes its effects to.
-///
-/// While the pipe is full, the loop blocks in its next write, and the bot's API still answers.
-struct StopCock(File);
-
-impl StopCock {
-    fn before_launch(bot: &Paperbot) -> Self {
-        std::fs::create_dir_all(bot.data()).unwrap();
-        let path = bot.data().join("effects.jsonl");
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
-        let pipe = File::options().read(true).write(true).custom_flags(nonblocking).open(path).unwrap();
-        Self(pipe)
-    }
-
-    fn close(&mut self) {
-        while self.0.write(&[b'\n'; 512]).is_ok() {}
-        while self.0.write(b"\n").is_ok() {}
-    }
-
-    fn open(&mut self) {
-        let mut sink = [0; 4096];
-        while self.0.read(&mut sink).is_ok() {}
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_stands_still_behind_a_living_api_is_told_of() {
     let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
-    let mut cock = StopCock::before_launch(&bot);
     bot.launch().await;
     bot.trades().await;
     let botops = Running::start(bot.folder.path(), &[]).await;
     let healthy = || async { get(&botops, "/api/v1/summary").await["health_status"] == "healthy" };
     kit::until("it is healthy", SOON, healthy).await;
-    cock.close();
+    bot.stall("paperbot.loop");
+    bot.stands("paperbot.loop").await;
     let stuck = bot.client.post(crate::kit::paperbot::url(&format!("commands/{}", Verb::Pause)));
     let body = json!({"command_id": "stuck", "reason": "a test", "args": null});
     let stuck = tokio::spawn(stuck.json(&body).send());
@@ -83,7 +54,7 @@ async fn a_loop_that_stands_still_behind_a_living_api_is_told_of() {
     assert!(state["data_age_seconds"].as_f64().unwrap() > 4.0, "{}", state["data_age_seconds"]);
     let component = || async { get(&botops, "/api/v1/health/components/bot").await["status"] == "WARNING" };
     kit::until("the component says so", SOON, component).await;
-    cock.open();
+    bot.go_on("paperbot.loop");
     kit::until("it is healthy again, or paused", SOON, || async {
         let summary = get(&botops, "/api/v1/summary").await;
         summary["health_status"] == "healthy" && !warns(&summary, "stands still")

@@ -9,7 +9,8 @@ use botops_contract::Hello;
 
 /// What to do where another bot answers than the one that is meant; the check of a bot says the same.
 pub(super) const ANOTHER_BOT_REMEDY: &str = "botops does not use an address at which another bot answers: give both the \
-                                             same id (BOT_ID), or correct the address.";
+     same id (BOT_ID), or correct the address. If two bots were started on one address, end the one that answers, or give \
+     each its own.";
 
 /// What is known of a bot that does not answer.
 #[derive(Debug, Clone)]

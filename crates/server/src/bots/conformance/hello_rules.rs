@@ -17,12 +17,8 @@ pub(super) fn check_hello(
     let mut found = Vec::new();
     if let Some(wanted) = wanted.filter(|wanted| **wanted != hello.bot_id) {
         let process = peer.map_or_else(String::new, |peer| format!(" (process {})", peer.pid));
-        let remedy = format!(
-            "{ANOTHER_BOT_REMEDY} Two bots were started on one address? Then end the one that answers{process}, or \
-             give each an address of its own; the other's own log says that the address is taken."
-        );
-        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, &remedy).at("/bot_id");
-        found.push(fault.got(hello.bot_id.as_str()).expected(wanted.as_str()));
+        let fault = ConformanceFinding::fault("wrong_bot_id", CALL, ANOTHER_BOT_REMEDY).at("/bot_id");
+        found.push(fault.got(&format!("{}{process}", hello.bot_id)).expected(wanted.as_str()));
     }
     match hello.contract {
         Some(version) if version > VERSION => {
