@@ -301,6 +301,8 @@ fn no_setting_of_the_bot_is_repeated() {
         }
     }
     for name in ["BOT_IPC_SOCKET", "PAPERBOT_DATA_DIR", "PAPERBOT_LOG_DIR"] {
+        // One each: a bot that has an account starts without a log as well.
+        let folder = kit::folder();
         let mut bot = Command::new(kit::program("paperbot"));
         bot.env("PAPERBOT_DATA_DIR", folder.path()).env(name, format!("/proc/{CANARY}/x"));
         let (code, said) = run(bot);

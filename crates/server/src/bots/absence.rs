@@ -8,9 +8,8 @@ use super::presence::{Presence, ProcessState};
 use botops_contract::Hello;
 
 /// What to do where another bot answers than the one that is meant; the check of a bot says the same.
-pub(super) const ANOTHER_BOT_REMEDY: &str = "botops does not use an address at which another bot answers: give both the \
-     same id (BOT_ID), or correct the address. If two bots were started on one address, end the one that answers, or give \
-     each its own.";
+pub(super) const ANOTHER_BOT_REMEDY: &str = "Another bot answers at this address: give both the same id (BOT_ID), correct \
+     the address, or end the one that answers if two were started on it.";
 
 /// What is known of a bot that does not answer.
 #[derive(Debug, Clone)]
