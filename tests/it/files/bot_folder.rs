@@ -14,7 +14,7 @@ use super::page::{FileRow, Moment, Outcome};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::until;
 use Moment::{Running, Start};
-use Outcome::{GoesOn, Halted, NotOpened, NotProven, Refuses};
+use Outcome::{GoesOn, Halted, NotOpened, NotProven, Refuses, Serves};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Cells that are tried at the same time.
@@ -326,7 +326,7 @@ async fn try_start(row: &'static FileRow, damage: Damage) {
             assert!(state["account"]["cash_balance"].is_null(), "{cell}: {}", state["account"]);
             assert_eq!(state["circuit_breaker"]["state"], "closed", "{cell}: no loss is made up");
         }
-        Refuses => panic!("{cell}: it starts"),
+        Serves | Refuses => panic!("{cell}: it starts"),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::bot_folder;
 use super::damage::Damage;
+use super::{bot_folder, botops_folder};
 
 /// When the damage comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     NotProven(&'static str),
     /// The bot sends no order, exits included, until a person has decided: what was lost may have been a halt.
     Halted(&'static str),
+    /// botops serves every read and refuses changes, or those of the config.
+    Serves,
     /// The process says one sentence and ends.
     Refuses,
 }
@@ -39,6 +41,7 @@ impl Outcome {
                 format!("nothing is opened (`{gate}`), no position can be proven, amounts are null")
             }
             Self::Halted(gate) => format!("no order passes (`{gate}`) until the breaker is reset"),
+            Self::Serves => "reads are served, changes are refused".to_owned(),
             Self::Refuses => "it does not start".to_owned(),
         }
     }
@@ -73,7 +76,7 @@ fn the_page_of_files_says_what_the_tests_try() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/files.md");
     let page = std::fs::read_to_string(&path).unwrap();
     let mut wanted = page.clone();
-    for (name, rows) in [("bot", bot_folder::ROWS)] {
+    for (name, rows) in [("bot", bot_folder::ROWS), ("botops", botops_folder::ROWS)] {
         let (begin, end) = (format!("<!-- rows of {name} -->\n"), format!("<!-- end of {name} -->"));
         let (before, rest) = wanted.split_once(&begin).expect("the page has the table");
         let (_, after) = rest.split_once(&end).expect("the table ends");

@@ -119,14 +119,14 @@ impl ConfigVersions {
     /// version it is.
     async fn restore_head_from_copy(&self, problem: String) -> Result<(), Error> {
         let Some((reference, document)) = self.files.find_copied_version() else {
-            tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
-            self.current.set_damaged(problem);
+            self.give_up_head(problem);
             return Ok(());
         };
         let head = VersionHead::naming(&reference, "restored");
-        self.files
-            .commit(&head, &document)
-            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        if let Err(error) = self.files.commit(&head, &document) {
+            self.give_up_head(format!("{problem}, and it cannot be put back ({error})"));
+            return Ok(());
+        }
         tracing::warn!(
             "{problem}; it names version {} again, of which config/current.json is the copy",
             head.version
@@ -135,24 +135,28 @@ impl ConfigVersions {
         self.record_commit(head).await
     }
 
+    /// What is committed is not known, or could not be what the bot boots from: changes are refused until a person has
+    /// looked, and everything else is served.
+    fn give_up_head(&self, problem: String) {
+        tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
+        self.current.set_damaged(problem);
+    }
+
     /// `HEAD` is gone or does not hold, and the store knows what it named.
     async fn restore_head(&self, problem: Option<String>, row: &VersionRow) -> Result<(), Error> {
         let problem = problem.unwrap_or_else(|| "config/HEAD is missing".to_owned());
         let document = match self.files.load(&row.reference) {
             Ok(document) => document,
             Err(also) => {
-                tracing::error!(
-                    error.code = "CFG_018",
-                    "the committed config cannot be read: {problem}; {also}"
-                );
-                self.current.set_damaged(format!("{problem}; {also}"));
+                self.give_up_head(format!("{problem}; {also}"));
                 return Ok(());
             }
         };
         let head = VersionHead::naming(&row.reference, &row.txn);
-        self.files
-            .commit(&head, &document)
-            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        if let Err(error) = self.files.commit(&head, &document) {
+            self.give_up_head(format!("{problem}, and it cannot be put back ({error})"));
+            return Ok(());
+        }
         tracing::warn!("{problem}; it names version {} again, as the store knows", head.version);
         let mut record = stamped_record("head_restored");
         record.insert("new".to_owned(), serde_json::json!(row.reference));
