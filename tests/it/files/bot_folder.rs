@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use botops_contract::{CommandOutcome, Verb};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -498,4 +499,28 @@ fn list_files(root: &Path, folder: &Path, found: &mut Vec<String>) {
             found.push(path.strip_prefix(root).unwrap().display().to_string());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_risk_out_is_done_on_command_although_the_ledger_cannot_be_written() {
+    let cell = "a command beside a ledger that was cut";
+    let bot = Paperbot::start(&["--tick", "20ms"]).await;
+    bot.trades().await;
+    Cut.strike(&bot.data().join("ledger.jsonl"));
+    until_shut(&bot, cell, FULL).await;
+    for verb in [Verb::Pause, Verb::Flatten] {
+        let answer = bot.command_as(verb, verb.as_str()).await;
+        assert_eq!(answer.outcome, CommandOutcome::Done, "{verb}: {answer:?}");
+        assert!(answer.message.contains("in memory alone"), "{verb}: {answer:?}");
+        let again = bot.command_as(verb, verb.as_str()).await;
+        assert!(again.replayed, "{verb} acts once: {again:?}");
+    }
+    until("all is sold, and it is paused", PATIENCE, || async {
+        held(&bot).await.is_empty()
+            && bot.get::<Value>("state").await.unwrap_or_default()["phase"] == "paused"
+    })
+    .await;
+    let resume = json!({"command_id": "resume", "reason": "a test", "args": null});
+    let (status, refused) = bot.post("commands/resume", &resume).await;
+    assert!(status >= 400 && refused["code"] == FULL, "{status} {refused}: what takes risk on is not done");
 }

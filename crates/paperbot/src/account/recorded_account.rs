@@ -139,21 +139,23 @@ impl RecordedAccount {
     }
 }
 
-/// Whether an entry takes risk out of the account, or belongs to one that does.
+/// Whether an entry takes risk out of the account, or belongs to one that does: the answer to a command counts for it,
+/// since only commands that take risk out are carried out in memory.
 fn closes_position(entry: &LedgerEntry) -> bool {
     match entry {
         LedgerEntry::Placed(order) => order.purpose != OrderPurpose::Entry,
         LedgerEntry::Filled(fill) => fill.side == Side::Sell,
-        LedgerEntry::Cancelled { .. } | LedgerEntry::Tripped { .. } => true,
+        LedgerEntry::Cancelled { .. }
+        | LedgerEntry::Tripped { .. }
+        | LedgerEntry::Paused { .. }
+        | LedgerEntry::Command { .. } => true,
         LedgerEntry::Opened { .. }
         | LedgerEntry::Started { .. }
         | LedgerEntry::Refused { .. }
         | LedgerEntry::Stopped { .. }
         | LedgerEntry::Day { .. }
         | LedgerEntry::Peak { .. }
-        | LedgerEntry::Paused { .. }
         | LedgerEntry::Resumed { .. }
-        | LedgerEntry::Reset { .. }
-        | LedgerEntry::Command { .. } => false,
+        | LedgerEntry::Reset { .. } => false,
     }
 }

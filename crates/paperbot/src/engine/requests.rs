@@ -1,7 +1,7 @@
 //! Requests from the socket, carried out between ticks.
 //!
 //! A command and its answer go into the ledger together, so that the same command id acts once, whether the answer was
-//! lost or the bot was killed in between. A request acts, then its effect is published, then it is answered: a client
+//! lost or the bot was killed in between. While the ledger cannot be written, only what takes risk out is carried out. A request acts, then its effect is published, then it is answered: a client
 //! that has the answer and reads the state sees the effect.
 
 use std::time::Instant;
@@ -22,6 +22,9 @@ use botops_contract::{
     Severity, Verb,
 };
 use botops_core::failpoints;
+
+/// End of the answer to a command that was carried out while the ledger cannot be written.
+const KEPT_IN_MEMORY: &str = "; the ledger cannot be written, so this is in memory alone until it can, and lost if the bot ends before";
 
 impl TradingEngine {
     /// Carries out a request, unless it was withdrawn or has expired.
@@ -163,11 +166,19 @@ impl TradingEngine {
             (result.phase, result.trading_enabled) = (Some(phase), Some(trading_enabled));
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
-            code: "ledger_unwritable".to_owned(),
-            message: "the bot cannot record the command, so it was not carried out".to_owned(),
-            context: Value::Null,
-        })?;
+        let takes_risk_out =
+            result.outcome == CommandOutcome::Done && matches!(verb, Verb::Pause | Verb::Flatten);
+        if takes_risk_out {
+            if !self.commit_exits(entries) {
+                result.message.push_str(KEPT_IN_MEMORY);
+            }
+        } else {
+            self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
+                code: "ledger_unwritable".to_owned(),
+                message: "the bot cannot record the command, so it was not carried out".to_owned(),
+                context: Value::Null,
+            })?;
+        }
         if result.outcome == CommandOutcome::Refused {
             return Ok(result);
         }

@@ -407,14 +407,16 @@ impl TradingEngine {
         gates.closed(at)
     }
 
-    /// Commits entries of the trading loop. Those that close positions count although the ledger cannot be written; the
-    /// others did not happen then.
-    fn commit_exits(&mut self, entries: Vec<LedgerEntry>) {
+    /// Commits entries that take risk out. Those count although the ledger cannot be written, in memory; others among them
+    /// did not happen then. Returns whether all are on disk.
+    pub(super) fn commit_exits(&mut self, entries: Vec<LedgerEntry>) -> bool {
         let kept = entries.clone();
-        if self.commit_entries(entries).is_err() {
+        let is_written = self.commit_entries(entries).is_ok();
+        if !is_written {
             let lines = self.account.keep_exits(kept);
             self.apply_lines(&lines);
         }
+        is_written
     }
 
     /// Writes what happens (a fill, an order, …) to disk, applies it to the account, then publishes it. Beside

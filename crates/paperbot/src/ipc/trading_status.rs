@@ -44,7 +44,7 @@ impl TradingStatus {
             BotPhase::Stopping
         } else if ticks == 0 {
             BotPhase::Starting
-        } else if book.paused.is_some() && file_fault.is_none() {
+        } else if book.paused.is_some() {
             BotPhase::Paused
         } else if trading_enabled || waits_for_market {
             BotPhase::Running
