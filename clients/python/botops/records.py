@@ -4,7 +4,7 @@ A record is kept as pieces of JSON text by field, so that it is encoded once, wh
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from . import numbers
 from .numbers import BadValue, TooLarge
@@ -53,6 +53,10 @@ class Record:
     def __init__(self, fields: Dict[str, Any], **aliases: str) -> None:
         self.fields = fields
         self.aliases = aliases
+
+    def strangers(self, values: Mapping[str, Any]) -> List[str]:
+        """The names among these that are no field."""
+        return [str(name) for name in values if self.aliases.get(name, name) not in self.fields]
 
     def pieces(self, values: Mapping[str, Any], where: str, problems: ProblemLog) -> Pieces:
         """The given values as JSON text. What is wrong becomes null and is noted; nothing is raised."""

@@ -40,6 +40,8 @@ class _KeptList:
         # Each with its JSON, which begins with a comma. One step puts both: a signal handler may come between two.
         self.entries: Dict[str, Tuple[Pieces, bytes]] = {}
         self.is_told = False
+        # Why the list is not known although it was told: by the key of the one entry it is about, or "" for the whole.
+        self.doubts: Dict[str, str] = {}
         # A signal handler within `put` may make it wrong; `count_bytes` makes it right again.
         self.bytes = 0
 
@@ -66,7 +68,7 @@ class _KeptList:
 
     def to_json(self, entries: List[Tuple[Pieces, bytes]]) -> List[bytes]:
         """A copy of the entries as JSON in pieces, newest order first; nothing is joined."""
-        if not self.is_told:
+        if not self.is_told or self.doubts:
             return [b"null"]
         encoded = [one for _, one in entries]
         whole = [b"[", *(reversed(encoded) if self.name == "orders" else encoded), b"]"]
@@ -158,7 +160,8 @@ class StateStore:
         """Makes these the orders; all others are forgotten."""
         self._replace(self._orders, "id", rows, "updated_at")
 
-    def _put(self, kept: _KeptList, key_field: str, key: Any, values: Mapping[str, Any], stamp: str) -> None:
+    def _put(self, kept: _KeptList, key_field: str, key: Any, values: Mapping[str, Any], stamp: str,
+             is_of_all: bool = False) -> None:
         # One problem for all orders, not one for each: a mistake in the code comes with every one of them.
         where = kept.name
         given = dict(values)
@@ -166,7 +169,11 @@ class StateStore:
         pieces = kept.record.pieces(given, where, self.problems)
         key_text = pieces.get(key_field) or numbers.NULL
         if key_text == numbers.NULL:
-            self.problems.add(f"{kept.name}.{key_field}", "no_key", f"one without its {key_field} is not told")
+            said = f"one without its {key_field} is not told"
+            self.problems.add(f"{kept.name}.{key_field}", "no_key", said)
+            if is_of_all:
+                # The next list may be whole; of those that are told one by one nobody says when it is.
+                kept.doubts[""] = said
             return
         if key_field == "symbol" and len(str(key)) > _LONGEST_SYMBOL:
             self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
@@ -175,6 +182,16 @@ class StateStore:
             # Again where a signal handler said something of the same one meanwhile: that would be lost.
             while not self._change(kept, key_text, pieces, stamp):
                 pass
+            if kept is self._positions:
+                self._doubt_or_trust(key_text, pieces, kept.record.strangers(given))
+
+    def _doubt_or_trust(self, key: str, pieces: Pieces, strangers: List[str]) -> None:
+        """A position whose quantity came under a name that is none is there, and nobody knows how large it is."""
+        positions = self._positions
+        if "quantity" in pieces:
+            positions.doubts.pop(key, None)
+        elif strangers and positions.known(key) is None:
+            positions.doubts[key] = f"a position without `quantity` (given: {', '.join(strangers)[:60]})"
 
     def _change(self, kept: _KeptList, key: str, pieces: Pieces, stamp: str) -> bool:
         known = kept.known(key)
@@ -247,29 +264,41 @@ class StateStore:
         key_text = numbers.quoted(str(key))
         with self.lock:
             kept.is_told = True
+            kept.doubts.pop(key_text, None)
             kept.remove(key_text)
             self._finished.pop(key_text, None)
             self.touch()
 
     def _replace(self, kept: _KeptList, key_field: str, rows: Any, stamp: str) -> None:
+        given: List[Dict[str, Any]] = []
+        fault = None
         try:
             # Read before the lock is taken: what gives the rows may ask an exchange for each.
-            given = [dict(row) for row in itertools.islice(rows, _MOST_ROWS + 1)]
-        except (TypeError, ValueError) as error:
-            # Not a list of what it should be: what was known stays, and is not called closed.
-            self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
-            return
+            for row in itertools.islice(rows, _MOST_ROWS + 1):
+                try:
+                    given.append(dict(row))
+                except (TypeError, ValueError):
+                    fault = f"expected a dictionary as number {len(given)} of the list, got {type(row).__name__}"
+                    break
+        except (TypeError, ValueError):
+            fault = f"expected a list of dictionaries, got {type(rows).__name__}"
         if len(given) > _MOST_ROWS:
-            # Not the first of them either: those that were not read would be called closed.
-            self.problems.add(kept.name, "bad_value", f"more than {_MOST_ROWS} of them; what was known stays")
+            fault = f"more than {_MOST_ROWS} of them"
+        if fault is not None:
+            # Neither what was told before nor the part that can be read is what there is now.
+            self.problems.add(kept.name, "bad_value", fault)
+            with self.lock:
+                kept.doubts[""] = fault
+                self.touch()
             return
         names = set()
         with self.lock:
             kept.is_told = True
+            kept.doubts.clear()
             for row in given:
                 key = row.pop(key_field, None)
                 names.add(numbers.quoted(str(key)))
-                self._put(kept, key_field, key, row, stamp)
+                self._put(kept, key_field, key, row, stamp, is_of_all=True)
             for key_text in [known for known in list(kept.entries) if known not in names]:
                 kept.remove(key_text)
                 self._finished.pop(key_text, None)
@@ -302,7 +331,10 @@ class StateStore:
             if name not in self.parts:
                 why[name] = '"why":"not_reported"'
         for kept in (self._positions, self._orders):
-            if not kept.is_told:
+            if kept.doubts:
+                said = next(iter(list(kept.doubts.values())), "")
+                why[kept.name] = f'"why":"other","why_raw":{numbers.quoted("bad value: " + said)}'
+            elif not kept.is_told:
                 why[kept.name] = '"why":"not_yet"'
         for field, expected in self.problems.bad_fields().items():
             part, _, member = field.partition(".")

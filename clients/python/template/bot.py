@@ -10,6 +10,7 @@ import logging.handlers
 import pathlib
 import random
 import time
+from datetime import datetime, timezone
 from decimal import Decimal
 
 from botops import Bot, Done
@@ -80,7 +81,16 @@ market = Market()
 
 
 # A pause holds over a restart: whoever paused the bot does not expect it to trade because it was started anew.
-PAUSED = HERE / "data" / "paused"
+PAUSED = HERE / "data" / "paused.json"
+
+
+def end_pause_in_time():
+    """Ends a pause that was given until a time."""
+    until = PAUSED.exists() and json.loads(PAUSED.read_text())["until"]
+    if until and datetime.fromisoformat(until.replace("Z", "+00:00")) <= datetime.now(timezone.utc):
+        PAUSED.unlink()
+        bot.trading_enabled = True
+        bot.phase("running")
 
 
 def done(message, **effect):
@@ -90,10 +100,10 @@ def done(message, **effect):
                             "positions_left": positions, "orders_left": 0, **effect})
 
 
-@bot.on("pause")
+@bot.on("pause", durable=True)
 def pause(command):
-    """After it, `bot.trading_enabled` is False; the exits of `trade` go on."""
-    PAUSED.write_text(command.reason)
+    """After it, `bot.trading_enabled` is False; the exits of `trade` go on. `durable` says that it is kept over a restart."""
+    PAUSED.write_text(json.dumps({"reason": command.reason, "until": command.args.get("until")}))
     return done("nothing is bought any more; exits go on")
 
 
@@ -156,9 +166,10 @@ def tell():
 def main():
     if PAUSED.exists():
         bot.trading_enabled = False
-        bot.phase("paused", f"paused before it was started anew: {PAUSED.read_text()}")
+        bot.phase("paused", f"paused before it was started anew: {json.loads(PAUSED.read_text())['reason']}")
     with bot:
         while not bot.is_stopping:
+            end_pause_in_time()
             try:
                 trade()
             except Exception as error:  # a round that failed is told, and the next one is tried

@@ -126,6 +126,41 @@ class StateTest(BotCase):
         bot.position("A", quantity=None, current_price=11)
         self.assertEqual(self.client.get("state")["positions"][0]["quantity"], None, "it is there, and how much is not known")
 
+    def test_a_list_that_cannot_be_read_whole_is_not_known(self):
+        bot = self.make().start()
+        told = lambda: self.client.get("state")
+        why = lambda state: {item["field"]: item.get("why_raw", item["why"]) for item in state["unknown"]}
+        for name, say, good, bad in (("positions", bot.positions, {"symbol": "A", "quantity": 1}, {"symbol": "B", "quantity": 2}),
+                                     ("orders", bot.orders, {"id": "1"}, {"id": "2"})):
+            say([good])
+            self.assertEqual(len(told()[name]), 1)
+            say([bad, None])
+            state = told()
+            self.assertIsNone(state[name], "neither what was before nor a part of it is what there is now")
+            self.assertIn("number 1 of the list, got NoneType", why(state)[name])
+            say([good, {"colour": "red"}])
+            state = told()
+            self.assertIsNone(state[name], "one of them has no key")
+            self.assertIn("is not told", why(state)[name])
+            say(7)
+            self.assertIn("got int", why(told())[name])
+            say([bad])
+            state = told()
+            self.assertEqual((len(state[name]), name in why(state)), (1, False), "it is known again")
+
+    def test_a_position_whose_quantity_has_another_name_is_not_none(self):
+        bot = self.make().start()
+        bot.positions([])
+        bot.position("A", qty=3)
+        state = self.client.get("state")
+        self.assertIsNone(state["positions"], "there is one")
+        self.assertIn("qty", str(state["unknown"]))
+        bot.position("A", quantity=3)
+        self.assertEqual(self.client.get("state")["positions"][0]["quantity"], "3")
+        bot.position("B", qty=3)
+        bot.remove_position("B")
+        self.assertEqual(len(self.client.get("state")["positions"]), 1)
+
     def test_given_fields_change_and_others_stay(self):
         bot = self.make().start()
         bot.position("A", quantity=1, entry_price=10)

@@ -91,6 +91,29 @@ async fn restart_bot_starts_a_bot_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn restart_bot_at_once_replaces_a_bot_whose_loop_takes_no_command() {
+    let mut bot = Paperbot::start(&["--tick", "50ms"]).await;
+    let _sweep = Sweep(bot.data().join("paperbot.pid"));
+    let settings = supervised(&bot);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let running = Running::start(bot.folder.path(), &settings).await;
+    seen(&running).await;
+    let before = bot.state().await.boot_epoch;
+    bot.stall("paperbot.loop");
+    bot.stands("paperbot.loop").await;
+    let params = json!({"reason": "its loop stands still", "mode": "immediate"});
+    let view = run(&running, "restart-bot", params).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    assert_eq!(
+        (&view["steps"][1]["state"], &view["steps"][2]["state"]),
+        (&json!("skipped"), &json!("skipped"))
+    );
+    assert_ne!(bot.state().await.boot_epoch, before);
+    drop(bot.process.take());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn update_targets_goes_through_a_trial() {
     let mut pair = Pair::start().await;
     let now = pair.get("/api/v1/config").await;
