@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use botops_core::durable_file;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, TimeZone, Utc};
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -24,6 +24,9 @@ const KEEP: usize = 50;
 
 /// Bytes of a line that are kept; botops and the reference bot write no longer ones.
 const LINE_MAX: u64 = 64 * 1024;
+
+/// Lines that are looked at before a file counts as one without times.
+const LINES_WITHOUT_TIME: usize = 100;
 
 /// The members of a log line in which its time may stand.
 const TIME_KEYS: [&str; 4] = ["timestamp", "at", "ts", "time"];
@@ -38,13 +41,18 @@ pub(crate) struct LogSource {
 }
 
 /// The log sources that a request can name.
-pub(crate) const SOURCES: [LogSource; 5] = [
+pub(crate) const SOURCES: [LogSource; 6] = [
     LogSource { name: "trades", prefixes: &["trades"] },
     LogSource { name: "errors", prefixes: &["errors"] },
     LogSource { name: "health", prefixes: &["health"] },
     LogSource { name: "api", prefixes: &["botops", "paperbot"] },
     LogSource { name: "workflows", prefixes: &["workflow_execution_log"] },
+    BOT_SOURCE,
 ];
+
+/// What a bot writes under names of its own, and what it wrote to its terminal when botops started it: every file of the
+/// bot's folder that belongs to no other source.
+const BOT_SOURCE: LogSource = LogSource { name: "bot", prefixes: &["bot-output"] };
 
 /// What to pack into a bundle.
 #[derive(Debug, Clone)]
@@ -54,6 +62,8 @@ pub(crate) struct BundleRequest {
     pub(crate) to: DateTime<Utc>,
     pub(crate) sources: Vec<LogSource>,
     pub(crate) folders: Vec<PathBuf>,
+    /// The folder of the bot's own logs, where names are the bot's.
+    pub(crate) bot_folder: Option<PathBuf>,
     pub(crate) max_bytes: u64,
     /// Copied into the manifest as it is.
     pub(crate) about: Value,
@@ -166,14 +176,16 @@ impl ArtifactStore {
         let mut entries = Vec::new();
         let mut left = request.max_bytes;
         let mut truncated = false;
+        let mut without_lines = Vec::new();
         for (source, path) in log_files(request) {
             let mut filtered = create_private(spool)?;
             let picked = self.filter_lines(&path, request, &mut filtered, &mut left, stop)?;
             truncated |= picked.truncated;
+            let name = format!("{}/{}", source.name, file_name(&path));
             if picked.lines == 0 {
+                without_lines.push(name);
                 continue;
             }
-            let name = format!("{}/{}", source.name, file_name(&path));
             append_file(&mut tar, &name, picked.bytes, File::open(spool)?)?;
             let PickedLines { lines, bytes, redacted_lines, .. } = picked;
             entries.push(BundleEntry { file: name, source: source.name, lines, bytes, redacted_lines });
@@ -183,7 +195,7 @@ impl ArtifactStore {
         let manifest = json!({
             "format": 1, "about": request.about, "from": request.from, "to": request.to, "created_at": Utc::now(),
             "sources": request.sources.iter().map(|source| source.name).collect::<Vec<_>>(),
-            "files": entries, "truncated": truncated, "redacted": true,
+            "files": entries, "without_lines": without_lines, "truncated": truncated, "redacted": true,
         });
         let manifest = serde_json::to_vec_pretty(&manifest)?;
         append_file(&mut tar, "manifest.json", manifest.len() as u64, manifest.as_slice())?;
@@ -203,11 +215,12 @@ impl ArtifactStore {
         stop: &AtomicBool,
     ) -> io::Result<PickedLines> {
         let Ok(file) = open_regular(path) else { return Ok(PickedLines::default()) };
+        // Of lines that have no time the file's is known: all of them were written by then.
+        let mut inside = has_no_times(path)? && is_written_since(&file, request.from)?;
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut writer = io::BufWriter::with_capacity(256 * 1024, out);
         let mut picked = PickedLines::default();
         let mut line = Vec::new();
-        let mut inside = false;
         while read_line(&mut reader, &mut line)? {
             if stop.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted));
@@ -215,7 +228,7 @@ impl ArtifactStore {
             let text = String::from_utf8_lossy(&line);
             let parsed = serde_json::from_str::<Value>(&text).ok();
             // A line without a time counts as written at the time of the line before it.
-            if let Some(at) = parsed.as_ref().and_then(time_of_line) {
+            if let Some(at) = time_of(&text, parsed.as_ref()) {
                 inside = at >= request.from && at < request.to;
             }
             if !inside {
@@ -320,17 +333,46 @@ fn log_files(request: &BundleRequest) -> Vec<(LogSource, PathBuf)> {
         paths.sort();
         for path in paths {
             let name = file_name(&path);
-            let is_log = [".jsonl", ".log"].iter().any(|ending| name.ends_with(ending));
-            let source =
-                request.sources.iter().find(|source| source.prefixes.iter().any(|p| name.starts_with(p)));
-            let Some(source) = source.filter(|_| is_log) else { continue };
+            let is_log = [".jsonl", ".log", ".txt"].iter().any(|ending| name.ends_with(ending));
+            let is_bots = request.bot_folder.as_ref() == Some(folder);
+            let Some(source) = source_of(&name, is_bots).filter(|_| is_log) else { continue };
+            if !request.sources.contains(&source) {
+                continue;
+            }
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             if meta.is_file() && seen.insert((meta.dev(), meta.ino())) {
-                found.push((*source, path));
+                found.push((source, path));
             }
         }
     }
     found
+}
+
+/// The source that a file belongs to, by its name.
+fn source_of(name: &str, is_bots: bool) -> Option<LogSource> {
+    let named =
+        SOURCES.into_iter().find(|source| source.prefixes.iter().any(|prefix| name.starts_with(prefix)));
+    named.or_else(|| is_bots.then_some(BOT_SOURCE))
+}
+
+/// Whether none of the first lines of a file has a time.
+fn has_no_times(path: &Path) -> io::Result<bool> {
+    let mut reader = BufReader::new(open_regular(path)?);
+    let mut line = Vec::new();
+    for _ in 0..LINES_WITHOUT_TIME {
+        if !read_line(&mut reader, &mut line)? {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        if time_of(&text, serde_json::from_str(&text).ok().as_ref()).is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_written_since(file: &File, from: DateTime<Utc>) -> io::Result<bool> {
+    Ok(DateTime::from_timestamp(file.metadata()?.mtime(), 0).is_some_and(|at| at >= from))
 }
 
 /// Opens a regular file, and refuses links.
@@ -377,6 +419,24 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     Ok(true)
 }
 
+/// When a line was written: a member of a line of JSON, or the beginning of a line of text, as most loggers write it.
+fn time_of(text: &str, parsed: Option<&Value>) -> Option<DateTime<Utc>> {
+    parsed.and_then(time_of_line).or_else(|| time_of_text(text))
+}
+
+/// The time at the beginning of a line of text: `2026-03-02T15:00:00Z`, or `2026-03-02 15:00:00,123` in the time zone of this
+/// machine, as Python's logging writes it.
+fn time_of_text(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim_start_matches(['[', '"', ' ']);
+    let first = text.split([' ', ']', '"']).next()?;
+    if let Ok(at) = DateTime::parse_from_rfc3339(first) {
+        return Some(at.to_utc());
+    }
+    let local = NaiveDateTime::parse_from_str(text.get(..19)?, "%Y-%m-%d %H:%M:%S")
+        .or_else(|_| NaiveDateTime::parse_from_str(text.get(..19).unwrap_or_default(), "%Y-%m-%dT%H:%M:%S"));
+    Some(Local.from_local_datetime(&local.ok()?).earliest()?.to_utc())
+}
+
 fn time_of_line(line: &Value) -> Option<DateTime<Utc>> {
     let text = TIME_KEYS.iter().find_map(|key| line.get(key)?.as_str())?;
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc())
@@ -408,6 +468,7 @@ mod tests {
             to: "2026-01-01T11:00:00Z".parse().unwrap(),
             sources: SOURCES.to_vec(),
             folders: vec![folder.to_owned()],
+            bot_folder: None,
             max_bytes: 1 << 20,
             about: json!({}),
         }
@@ -454,6 +515,35 @@ mod tests {
         let small = BundleRequest { max_bytes: 1_000, ..request(folder.path()) };
         let packed = artifacts.pack_bundle(&small, &AtomicBool::new(false)).unwrap();
         assert!(packed.truncated && packed.lines < 10);
+    }
+
+    #[test]
+    fn the_bots_own_files_are_packed_whatever_their_names_and_lines_look_like() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, bots) = (folder.path().join("own"), folder.path().join("bots"));
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(&bots).unwrap();
+        let local = |text: &str| {
+            let at: DateTime<Utc> = text.parse().unwrap();
+            at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S,123").to_string()
+        };
+        let inside = local("2026-01-01T10:30:00Z");
+        let outside = local("2026-01-01T12:30:00Z");
+        let python = format!("{inside} INFO one\nTraceback\n  two\n{outside} INFO three\n");
+        fs::write(bots.join("bot.log"), python).unwrap();
+        fs::write(bots.join("x.jsonl"), "{\"ts\":\"2026-01-01T10:59:00Z\"}\n").unwrap();
+        fs::write(bots.join("iso.txt"), "[2026-01-01T10:00:00+00:00] four\n").unwrap();
+        fs::write(own.join("bot-output.txt"), "a line without a time\nanother one\n").unwrap();
+        fs::write(own.join("something.log"), "2026-01-01T10:10:00Z not of the bot\n").unwrap();
+        fs::write(bots.join("errors.log"), "2026-01-01T23:00:00Z late\n").unwrap();
+        let artifacts = ArtifactStore::new(folder.path().join("artifacts"), Vec::new(), Vec::new());
+        let request = BundleRequest {
+            folders: vec![own, bots.clone()],
+            bot_folder: Some(bots),
+            ..request(folder.path())
+        };
+        let packed = artifacts.pack_bundle(&request, &AtomicBool::new(false)).unwrap();
+        assert_eq!((packed.files, packed.lines), (4, 7));
     }
 
     #[test]

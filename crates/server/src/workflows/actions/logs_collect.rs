@@ -48,6 +48,7 @@ enum LogSourceName {
     Health,
     Api,
     Workflows,
+    Bot,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -130,7 +131,7 @@ fn bundle_request(
     }
     let seen = world.bots.snapshot();
     let bot_logs = seen.hello.as_ref().and_then(|hello| hello.log_dir.clone()).map(PathBuf::from);
-    let folders = world.artifacts.own_logs().iter().cloned().chain(bot_logs).collect();
+    let folders = world.artifacts.own_logs().iter().cloned().chain(bot_logs.clone()).collect();
     let name = |source: &LogSourceName| serde_json::to_value(source).unwrap_or_default();
     let wanted: Vec<_> = input.sources.iter().map(name).collect();
     let sources =
@@ -141,6 +142,7 @@ fn bundle_request(
         to: input.to,
         sources,
         folders,
+        bot_folder: bot_logs,
         max_bytes: input.max_mib * 1024 * 1024,
         about: json!({"run_id": call.run, "workflow_id": call.workflow, "bot": seen.id}),
     })
