@@ -418,9 +418,9 @@ catalogue! {
     ConfigDrifted = "CFG_020", 409, TradingError, High, AskHuman,
         "the bot runs another config than the committed one",
         "the config that the bot runs differs from the version that `HEAD` names",
-        "limits and targets may be others than what was agreed; at its next start the bot runs the committed version",
-        "A person decides which of the two is right: compare them, then apply what the bot runs, roll back to `committed`, \
-         or restart the bot, which boots from the committed version.",
+        "limits and targets may be others than what was agreed; a restart changes that only at a bot that boots from `HEAD`",
+        "A person decides which of the two is right: compare them, then apply what the bot runs, or roll back to \
+         `committed`, which the bot then runs at once.",
         next: [CONFIG_DRIFT, CONFIG];
     ConfigTrialUndone = "CFG_021", 409, TradingError, High, Refetch,
         "a config change was undone before it became permanent",

@@ -397,7 +397,7 @@ impl CurrentConfig {
         let remedies = json!([
             {"remedy": "adopt", "how": "PUT /api/v1/config/apply with what the bot runs (GET /api/v1/config/diff?from=committed&to=running)"},
             {"remedy": "re-assert", "how": "PUT /api/v1/config/rollback {\"to\": \"committed\", \"reason\": \"…\"}"},
-            {"remedy": "restart", "how": "POST /api/v1/workflows/restart-bot/execute: the bot boots from the committed version"},
+            {"remedy": "restart", "how": "POST /api/v1/workflows/restart-bot/execute, for a bot that boots from `HEAD`: one that keeps its config itself, as one of an SDK does, runs the same as now"},
         ]);
         let data = json!({
             "sync": now.sync, "previous": before.sync, "running": now.running, "committed": now.committed,
