@@ -235,6 +235,7 @@ for number, status in enumerate(["triggered", "parked", "parked", "PENDING"]):
     bot.order(number, symbol="BTC", side="BUY", status=status, type="iceberg", quantity="1")
 with bot:
     bot.event("rebalanced", "of its own kind")
+    bot.account(balance=float("nan"))
     while not bot.is_stopping:
         bot.tick()
         bot.sleep(0.1)
@@ -287,6 +288,9 @@ async fn what_handlers_raise_is_a_fault_and_each_own_word_is_named() {
         assert!(own.contains(&word), "{word:?}: {own:#?}");
     }
     assert!(of_rule("own_word").all(|one| one["weight"] == "hint"), "{:#}", checked.report);
+    assert_eq!(checked.finding("sdk_bad_value")["pointer"], "/account/account_balance");
+    let sentences = own.iter().filter(|(place, ..)| place.starts_with("/unknown/")).count();
+    assert_eq!(sentences, 0, "why a field is not known is no word: {own:#?}");
     let allowed =
         of_rule("own_word").find(|one| one["got"] == "parked").unwrap()["expected"].as_str().unwrap();
     assert!(allowed.contains("`PARTIALLY_FILLED`") && allowed.contains("`EXPIRED`"), "{allowed}");

@@ -83,8 +83,10 @@ impl FormNotes<'_> {
                     let finding = self.word_in_no_list(name, word, shown, &place);
                     self.found.push(finding);
                 }
-                // The bot, or its SDK, says itself that the word is its own.
-                (Some(shown), Some(word)) if is_word_for_unknown(shown) => {
+                // The bot, or its SDK, says itself that the word is its own. Why a field is not known is a sentence.
+                (Some(shown), Some(word))
+                    if is_word_for_unknown(shown) && !place.starts_with("/unknown/") =>
+                {
                     let finding = self.own_word(name, word, shown, &place);
                     self.found.extend(finding);
                 }
