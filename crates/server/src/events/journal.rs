@@ -11,7 +11,7 @@ use super::model::{Event, NewEvent, kind_name};
 use super::newest_events::NewestEvents;
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
 use super::rows::{
-    BLOCK, EventRow, FAILURES_HELD, RING, delete_oldest, first_of_newest, first_within, resume, select,
+    EventRow, FAILURES_HELD, RING, delete_oldest, first_of_newest, first_within, resume, select,
     select_backwards,
 };
 use super::waiting::{JournalWrite, UnwrittenBytes, WaitingEvent, WaitingEvents};
@@ -84,13 +84,14 @@ impl Events {
     }
 
     async fn open_within(store: Store, keep_bytes: u64) -> Result<Self, Error> {
-        let start = store.write(|connection| Ok(resume(connection)?)).await?;
+        let is_durable = store.is_durable();
+        let start = store.write(move |connection| Ok(resume(connection, is_durable)?)).await?;
         let latest = start.next - 1;
         let journal = JournalState {
             ring: NewestEvents::of(start.recent, RING, RING_BYTES),
             failures: NewestEvents::of(start.failures, FAILURES_HELD, FAILURES_BYTES),
             next: start.next,
-            waiting: WaitingEvents::new(latest, latest + BLOCK),
+            waiting: WaitingEvents::new(latest, start.reserved),
             oldest: start.oldest,
         };
         let inner = JournalInner {
@@ -124,6 +125,10 @@ impl Events {
             journal.failures.push(event.clone(), row.bytes());
         }
         let bytes = self.count_bytes(row.bytes());
+        if !self.inner.store.is_durable() {
+            // Told to nobody: the next start would give its number again. Failures are in the summary all the same.
+            return seq;
+        }
         let told = journal.waiting.push(WaitingEvent::new(seq, row, bookmark, bytes), event);
         // Still under the lock, so that the store and every subscriber get the events in the order of their numbers.
         self.write_waiting();

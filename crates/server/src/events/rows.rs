@@ -22,14 +22,16 @@ pub(super) struct JournalStart {
     /// The first number to give out.
     pub next: u64,
     /// The lowest number that the store may still hold.
+    /// Numbers up to this one may be told.
+    pub reserved: u64,
     pub oldest: u64,
     pub recent: Vec<Arc<Event>>,
     /// The newest failures, each once, oldest first.
     pub failures: Vec<Arc<Event>>,
 }
 
-/// Reads where the journal ended and reserves the next block of numbers.
-pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> {
+/// Reads where the journal ended and reserves the next block of numbers, in a store that lasts.
+pub(super) fn resume(connection: &Connection, is_durable: bool) -> rusqlite::Result<JournalStart> {
     let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
     let newest = newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
     let number = |key: &str| -> rusqlite::Result<u64> {
@@ -37,12 +39,14 @@ pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> 
     };
     let next = number("events_reserved")?.max(newest) + 1;
     let oldest = number("events_oldest")?.max(1);
-    put_value(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
+    let reserved = next - 1 + if is_durable { BLOCK } else { 0 };
+    put_value(connection, "events_reserved", &reserved.to_string())?;
     let from = newest.saturating_sub(RING as u64);
     let recent = select(connection, from, newest, None, RING)?;
     let failures = select_backwards(connection, next, EventFilter::Failures, FAILURES_HELD)?;
     Ok(JournalStart {
         next,
+        reserved,
         oldest,
         recent: recent.into_iter().map(Arc::new).collect(),
         failures: failures.into_iter().rev().map(Arc::new).collect(),

@@ -26,26 +26,44 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/009_change_keys.sql"),
 ];
 
+/// Why the file could not be opened.
+#[derive(Debug)]
+pub(super) enum OpenFailure {
+    /// Another process holds it: that ends, and nothing may be decided without it meanwhile.
+    Locked(Error),
+    /// It cannot be used as it is.
+    Unusable(Error),
+}
+
+impl From<rusqlite::Error> for OpenFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(unavailable(&error)),
+            _ => Self::Unusable(unavailable(&error)),
+        }
+    }
+}
+
 /// Opens or creates the store at its newest schema. A damaged file is renamed, and a new one begins with the rows
 /// that can still be read from it.
-pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open(path: &Path) -> Result<Connection, OpenFailure> {
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(unavailable(&"it is not a regular file"));
+        return Err(OpenFailure::Unusable(unavailable(&"it is not a regular file")));
     }
     let connection = match connect(path).and_then(|connection| check(&connection).map(|()| connection)) {
         Ok(connection) => connection,
         Err(error) if is_damage(&error) => {
-            let aside = put_aside(path).map_err(|error| unavailable(&error))?;
+            let aside = put_aside(path).map_err(|error| OpenFailure::Unusable(unavailable(&error)))?;
             tracing::error!(store.aside = %aside.display(),
                 "the store was damaged and put aside as {}; a new one is started", aside.display());
-            let connection = connect(path).map_err(|error| unavailable(&error))?;
-            migrate(&connection).map_err(|error| unavailable(&error))?;
+            let connection = connect(path)?;
+            migrate(&connection)?;
             log_salvage(salvage::salvage(&connection, &aside));
             connection
         }
-        Err(error) => return Err(unavailable(&error)),
+        Err(error) => return Err(error.into()),
     };
-    migrate(&connection).map_err(|error| unavailable(&error))?;
+    migrate(&connection)?;
     Ok(connection)
 }
 

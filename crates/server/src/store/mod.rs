@@ -51,11 +51,13 @@ impl Store {
     /// refused ([`Store::seal_if_unusable`]) until the next start.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] when there is no memory either.
+    /// [`Code::StoreUnavailable`] when another process has locked the file, or when there is no memory either.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let (connection, reader_path, fault) = match file::open(path) {
             Ok(connection) => (connection, path.to_owned(), None),
-            Err(error) => {
+            // To go on from memory would refuse changes until the next start, for a lock that is gone in a moment.
+            Err(file::OpenFailure::Locked(error)) => return Err(error),
+            Err(file::OpenFailure::Unusable(error)) => {
                 let fault = file::fault_of(path, &error);
                 tracing::error!(error.code = "SRV_002", "{fault}");
                 let (connection, name) = file::open_in_memory(path)?;
@@ -149,6 +151,11 @@ impl Store {
             self.inner.is_sealed.store(true, Ordering::Release);
             self.inner.trouble.send_replace(self.inner.fault.clone());
         }
+    }
+
+    /// Whether what is written lasts: not where memory stands in for a file that could not be used at the start.
+    pub fn is_durable(&self) -> bool {
+        self.inner.fault.is_none()
     }
 
     /// Whether changes can be recorded: the last write succeeded, and the folder takes new files.
