@@ -397,6 +397,7 @@ mod tests {
     use rusqlite::params;
     use serde_json::Value;
 
+    use super::super::rows::BLOCK;
     use super::*;
 
     fn lifecycle(message: &str) -> NewEvent {
@@ -421,6 +422,38 @@ mod tests {
         let next = events.publish(lifecycle("three"));
         assert!(next > first);
         assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+    }
+
+    #[tokio::test]
+    async fn memory_in_place_of_the_file_gives_out_no_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        // A folder in its place cannot be a store.
+        std::fs::create_dir(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        let told = events.subscribe();
+        events.publish(lifecycle("one"));
+        store.seal_if_unusable();
+        events.publish(lifecycle("two"));
+        events.write_again();
+        store.flush().await;
+        assert!(told.is_empty() && events.latest() == 0, "the next start would give the numbers again");
+        assert!(events.since(0, None, 10).await.unwrap().items.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_another_process_holds_is_no_reason_to_go_on_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        drop(Store::open(&path).unwrap());
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        assert!(Store::open(&path).is_err(), "the next try finds it free");
+        other.execute_batch("ROLLBACK").unwrap();
+        drop(other);
+        assert!(Store::open(&path).unwrap().is_durable());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
