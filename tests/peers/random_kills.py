@@ -113,11 +113,14 @@ class Watched:
 class Trouble:
     """What happens to botops and its bot, each kind in a thread of its own."""
 
-    def __init__(self, watched, client, seed):
+    # The shortest and the longest wait in seconds before each kind.
+    PAUSES = {"kill_botops": (0.2, 9), "kill_bot": (1, 16), "flood": (2, 12), "lock_store": (4, 15)}
+
+    def __init__(self, watched, client, seed, pauses=PAUSES):
         self.watched, self.client, self.seed = watched, client, seed
         self.over, self.counts, self.failures = threading.Event(), {}, []
-        kinds = [(self.kill_botops, 0.2, 9), (self.kill_bot, 1, 16), (self.flood, 2, 12), (self.lock_store, 4, 15)]
-        self.threads = [threading.Thread(target=self.repeat, args=kind, daemon=True) for kind in kinds]
+        self.threads = [threading.Thread(target=self.repeat, args=(getattr(self, kind), *pause), daemon=True)
+                        for kind, pause in pauses.items()]
         for thread in self.threads:
             thread.start()
 
@@ -336,4 +339,5 @@ def main():
     print("every invariant holds, and each finds what was broken for it")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -105,8 +105,9 @@ class Client:
 class Driver(threading.Thread):
     """One who asks for changes, one after the other, until `over`."""
 
-    def __init__(self, name, seed, client, peer, over):
+    def __init__(self, name, seed, client, peer, over, longest_pause=0.4):
         super().__init__(name=name, daemon=True)
+        self.longest_pause = longest_pause
         self.random = random.Random(f"{seed}-{name}")
         self.client, self.answers, self.peer, self.over = client, client.answers, peer, over
         self.number, self.txn, self.failure = 0, None, None
@@ -118,7 +119,7 @@ class Driver(threading.Thread):
         try:
             while not self.over.is_set():
                 self.random.choices([way for way, _ in ways], [weight for _, weight in ways])[0]()
-                self.over.wait(self.random.uniform(0.0, 0.4))
+                self.over.wait(self.random.uniform(0.0, self.longest_pause))
         except Exception as failure:
             self.failure = f"{self.name}: {failure!r}"
 
