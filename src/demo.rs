@@ -191,7 +191,7 @@ fn print_greeting(app: &App, key: &str) {
          Key: {key}\n\n\
          curl -s -H 'X-API-Key: {key}' {base}/summary\n\
          curl -s -H 'X-API-Key: {key}' -H 'Accept: text/markdown' {base}/summary\n\
-         curl -s -H 'X-API-Key: {key}' '{base}/events?after=0&limit=5'\n\n\
+         curl -s -H 'X-API-Key: {key}' '{base}/events?limit=5'\n\n\
          Pages: http://{}/api/docs (every call), /llms.txt (for agents). Ctrl-C ends it.",
         app.address(),
         app.address(),

@@ -30,6 +30,7 @@ mod bot_check;
 mod bot_new;
 pub mod cli;
 mod demo;
+mod document_parts;
 pub mod handles;
 mod manual;
 mod mcp;

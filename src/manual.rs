@@ -1,19 +1,22 @@
-//! The manual: the error catalogue, the API document, the pages of `docs/`, `llms.txt`.
+//! The manual: the front page, the error catalogue, the API document, the pages of `docs/`, `llms.txt`.
 //!
 //! Served without a key, so that a client without a valid key can still look up its error.
+#![allow(unused_qualifications, reason = "the API macro writes the types of parameters in full")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use botops_core::error::{Code, Effect, Error, ErrorType, NextAction, RetryClass, Severity};
-use botops_http::{FeatureRoutes, Path, RenderedDocument, accepts, routes};
+use botops_http::{FeatureRoutes, Path, Query, RenderedDocument, accepts, routes};
+
+use super::document_parts::DocumentParts;
 
 /// How long a client may cache a page: pages change only with the program.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -62,6 +65,8 @@ pub(crate) struct Manual {
 #[derive(Debug)]
 struct ManualPages {
     api: OnceLock<RenderedDocument>,
+    parts: OnceLock<Result<DocumentParts, Error>>,
+    front: RenderedDocument,
     catalogue: RenderedDocument,
     catalogue_markdown: RenderedDocument,
     codes: BTreeMap<&'static str, (RenderedDocument, RenderedDocument)>,
@@ -87,6 +92,8 @@ impl Manual {
         }
         let pages = ManualPages {
             api: OnceLock::new(),
+            parts: OnceLock::new(),
+            front: RenderedDocument::new(FRONT, "text/html; charset=utf-8"),
             catalogue: RenderedDocument::of_json(&ErrorCatalogueView { items: views })?,
             catalogue_markdown: RenderedDocument::new(
                 format!("# Error catalogue\n\n{}", markdown.join("\n")),
@@ -116,6 +123,9 @@ const API: &str = include_str!("../schemas/openapi.json");
 
 /// An overview for agents, by the convention of `/llms.txt`.
 const LLMS: &str = include_str!("llms.txt");
+
+/// The page at `/` for a person in a browser.
+const FRONT: &str = include_str!("page.html");
 
 /// JSON without the white space between its tokens.
 fn compact_json(pretty: &str) -> String {
@@ -174,7 +184,8 @@ pub(crate) fn routes() -> FeatureRoutes<Manual> {
         routes!(list_error_codes),
         routes!(get_error_code.refuses(ErrorCodeUnknown)),
         routes!(get_error_code_short.refuses(ErrorCodeUnknown)),
-        routes!(get_openapi),
+        routes!(get_front_page),
+        routes!(get_openapi.refuses(ArgumentInvalid)),
         routes!(get_llms_txt),
         routes!(get_page.refuses(PathUnknown)),
     ])
@@ -231,12 +242,77 @@ fn respond_code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result
     Ok(document.respond(headers, FRESH))
 }
 
+/// Where to begin
+///
+/// A page for a browser; for everybody else `/llms.txt`.
+#[utoipa::path(get, path = "/", tag = "manual", security(()),
+    responses((status = 200, description = "The page", content((String = "text/plain"), (String = "text/html")))))]
+async fn get_front_page(State(manual): State<Manual>, headers: HeaderMap) -> Response {
+    let pages = &manual.shared;
+    let document = if accepts(&headers, "text/html") { &pages.front } else { &pages.llms };
+    let mut response = document.respond(&headers, FRESH);
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// Which part of the API document to return.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct DocumentQuery {
+    /// Only this operation, by its `operationId`.
+    #[param(example = "get_summary")]
+    operation: Option<String>,
+    /// Only the operations with this tag.
+    #[param(example = "state")]
+    tag: Option<String>,
+}
+
 /// The API document (OpenAPI 3.1)
-#[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()),
-    responses((status = 200, description = "This document", content_type = "application/json")))]
-async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Response {
-    let api = manual.shared.api.get_or_init(|| RenderedDocument::new(compact_json(API), "application/json"));
-    api.respond(&headers, FRESH)
+///
+/// The whole is large. `operation` and `tag` give a part that is a document by itself.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()), params(DocumentQuery),
+    responses((status = 200, description = "The document", content_type = "application/json")))]
+async fn get_openapi(
+    State(manual): State<Manual>,
+    Query(query): Query<DocumentQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let pages = &manual.shared;
+    let part = match (&query.operation, &query.tag) {
+        (None, None) => {
+            let api = pages.api.get_or_init(|| RenderedDocument::new(compact_json(API), "application/json"));
+            return Ok(api.respond(&headers, FRESH));
+        }
+        (Some(operation), None) => ("?operation", operation, &parts(pages)?.by_operation),
+        (None, Some(tag)) => ("?tag", tag, &parts(pages)?.by_tag),
+        (Some(_), Some(tag)) => {
+            let why = "`operation` and `tag` do not go together";
+            return Err(Error::new(Code::ArgumentInvalid).detail(why).field(
+                "?tag",
+                botops_core::text::clean(tag, 40),
+                "left out",
+            ));
+        }
+    };
+    let (field, name, known) = part;
+    match known.get(name) {
+        Some(document) => Ok(document.respond(&headers, FRESH)),
+        None => Err(Error::new(Code::ArgumentInvalid).detail("the API document has no such part").field(
+            field,
+            botops_core::text::clean(name, 60),
+            format!("one of {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        )),
+    }
+}
+
+fn parts(pages: &ManualPages) -> Result<&DocumentParts, Error> {
+    let made = pages.parts.get_or_init(|| {
+        let document =
+            serde_json::from_str(API).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+        DocumentParts::of(&document)
+    });
+    made.as_ref().map_err(Error::clone)
 }
 
 /// How an agent uses botops, in one page

@@ -5,6 +5,7 @@
 //! form of failures, and the record of changes. No state is kept outside of the store: a workflow run is its own task.
 
 mod arguments;
+mod lenient;
 mod lookup;
 mod resources;
 mod results;

@@ -4,7 +4,7 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use serde_json::{Value, json};
 
-use super::lookup::tool_of_call;
+use super::lookup::{find_tool, tool_of_call};
 use botops_core::error::Problem;
 
 /// The result of a call that succeeded. The answer is in it twice, also as text, for clients that read only text.
@@ -18,8 +18,18 @@ pub(super) fn completed_result(value: Value) -> CallToolResult {
 }
 
 /// The result of a call that failed, with the problem for the agent to read.
-pub(super) fn failed_result(problem: &Problem) -> CallToolResult {
-    let value = problem_for_tools(problem);
+///
+/// Where nothing that it names can be called here, the tool itself can, with arguments that fit.
+pub(super) fn failed_result(problem: &Problem, tool: &str) -> CallToolResult {
+    let mut value = problem_for_tools(problem);
+    let names_a_tool =
+        value["next_actions"].as_array().into_iter().flatten().any(|action| action.get("tool").is_some());
+    if let Some(tool) = find_tool(tool).filter(|_| !names_a_tool && problem.status == 400)
+        && let Some(actions) = value["next_actions"].as_array_mut()
+    {
+        actions
+            .insert(0, json!({"operation": "tools/call", "tool": tool.name, "schema": tool.input_schema()}));
+    }
     let mut result = CallToolResult::error(vec![ContentBlock::text(value.to_string())]);
     result.structured_content = Some(value);
     result

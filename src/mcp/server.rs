@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::ToolArguments;
+use super::lenient::take_as_meant;
 use super::lookup::{check_arguments, find_tool};
 use super::results::{completed_result, failed_result};
 use super::tool::McpTool;
@@ -78,7 +79,8 @@ pub(crate) fn router(options: McpOptions) -> Router {
         Arc::new(NeverSessionManager::default()),
         config,
     );
-    Router::new().route_service(MCP_PATH, service)
+    let taken = axum::middleware::from_fn(take_as_meant);
+    Router::new().route_service(MCP_PATH, service).layer(taken)
 }
 
 /// The handler of one request; cloning is cheap.
@@ -119,7 +121,7 @@ impl McpServer {
             return Err(refused(error));
         };
         actor.require_scope(tool.scope).map_err(refused)?;
-        let given = &tool.with_integers(given);
+        let given = &tool.as_meant(given);
         check_arguments(tool, given).map_err(refused)?;
         let call = tool.request(given).map_err(refused)?;
         let is_change = tool.is_change(given);
@@ -240,7 +242,7 @@ impl ServerHandler for McpServer {
                     problem.error_code,
                     problem.cause
                 );
-                Ok(failed_result(&problem).into())
+                Ok(failed_result(&problem, &request.name).into())
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::arguments::{ToolArguments, is_dry_run, object};
 use super::route::ToolRoute;
 use botops_core::error::{Code, Error};
-use botops_core::exact_number::write_integers;
+use botops_core::exact_number::{read_exact_json, write_integers};
 use botops_http::{InternalCall, KeyScope};
 
 /// One row of the table of tools.
@@ -86,10 +86,21 @@ impl McpTool {
         schema
     }
 
-    /// The arguments with `2.0` as `2` where an integer is wanted: clients send both.
-    pub(super) fn with_integers(&self, given: &ToolArguments) -> ToolArguments {
-        let mut value = Value::Object(given.clone());
-        write_integers(&self.input_schema(), &mut value);
+    /// The arguments as they are meant: clients send `null` for what they leave out, `2.0` where an integer is wanted, and
+    /// an object, a list, a number or a truth value as its text.
+    pub(super) fn as_meant(&self, given: &ToolArguments) -> ToolArguments {
+        let schema = self.input_schema();
+        let meant = given.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+            let wanted = &schema["properties"][name]["type"];
+            let parsed = value
+                .as_str()
+                .filter(|_| is_parsed(wanted))
+                .and_then(|text| read_exact_json(text.as_bytes()).ok());
+            let parsed = parsed.filter(|parsed| is_of_type(parsed, wanted));
+            (name.clone(), parsed.unwrap_or_else(|| value.clone()))
+        });
+        let mut value = Value::Object(meant.collect());
+        write_integers(&schema, &mut value);
         object(value)
     }
 
@@ -110,5 +121,20 @@ impl McpTool {
     /// Whether a call with these arguments changes something; a dry run does not.
     pub(super) fn is_change(&self, given: &ToolArguments) -> bool {
         !self.reads && !is_dry_run(given)
+    }
+}
+
+/// Whether a value of this type of a schema is looked for in a text.
+fn is_parsed(wanted: &Value) -> bool {
+    ["object", "array", "integer", "number", "boolean"].iter().any(|one| wanted == one)
+}
+
+fn is_of_type(value: &Value, wanted: &Value) -> bool {
+    match wanted.as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("integer" | "number") => value.is_number(),
+        Some("boolean") => value.is_boolean(),
+        _ => false,
     }
 }

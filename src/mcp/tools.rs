@@ -40,14 +40,19 @@ pub(super) static TOOLS: &[McpTool] = &[
     },
     McpTool {
         name: "list_events",
-        description: "What happened: newest, or those `after` a seq (`wait` for the next).",
+        description: "What happened, newest first; oldest first with `after` a seq (`wait` for the next).",
         properties: || {
-            json!({"after": {"type": "integer"}, "wait": {"type": "string", "description": "up to 20s"},
-                "kind": {"enum": ["error", "fill", "order", "session", "breaker", "config", "lifecycle", "workflow", "health", "control"]},
-                "limit": {"type": "integer"}})
+            json!({"after": {"type": "integer"}, "before": {"type": "integer"}, "since": {"type": "string", "description": "2h, or a time"},
+                "wait": {"type": "string", "description": "up to 50s"},
+                "kind": {"type": "string", "description": "of error,fill,order,session,breaker,config,lifecycle,workflow,health,control"},
+                "component": text(), "run": text(), "symbol": text(), "limit": {"type": "integer"}})
         },
         returns: &["items", "next"],
-        routes: &[ToolRoute { path: "/api/v1/events", query: &["after", "wait", "kind", "limit"], ..GET }],
+        routes: &[ToolRoute {
+            path: "/api/v1/events",
+            query: &["after", "before", "since", "wait", "kind", "component", "run", "symbol", "limit"],
+            ..GET
+        }],
         ..READ
     },
     McpTool {
@@ -73,8 +78,8 @@ pub(super) static TOOLS: &[McpTool] = &[
         name: "get_performance",
         description: "Closed trades: realized P&L (not the equity's change: get_summary daily_pnl), win rate, drawdown.",
         properties: || {
-            json!({"window": {"enum": ["day", "week", "month", "year", "all"]}, "from": {"type": "string", "description": "YYYY-MM-DD"},
-                "to": text(), "by": {"enum": ["day", "week", "month", "symbol"]}, "symbol": text()})
+            json!({"window": {"type": "string", "enum": ["day", "week", "month", "year", "all"]}, "from": {"type": "string", "description": "YYYY-MM-DD"},
+                "to": text(), "by": {"type": "string", "enum": ["day", "week", "month", "symbol"]}, "symbol": text()})
         },
         returns: &["total_trades", "realized_pnl"],
         routes: &[ToolRoute {
@@ -88,8 +93,8 @@ pub(super) static TOOLS: &[McpTool] = &[
         name: "get_config",
         description: "The bot's config; or its schema, versions, audit, a diff, a transaction, or whether a `merge_patch` would be accepted.",
         properties: || {
-            json!({"view": {"enum": ["current", "schema", "versions", "audit", "diff", "txn", "validate"]},
-                "from": {"type": "string", "description": "diff: v3, previous"}, "to": text(), "txn": text(), "merge_patch": {"type": "object"}})
+            json!({"view": {"type": "string", "enum": ["current", "schema", "versions", "audit", "diff", "txn", "validate"]},
+                "from": {"type": "string", "description": "diff: v3, previous"}, "to": text(), "txn": text(), "wait": text(), "merge_patch": {"type": "object"}})
         },
         routes: &[
             ToolRoute { choice: Is("view", "schema"), path: "/api/v1/config/schema", ..GET },
@@ -101,7 +106,12 @@ pub(super) static TOOLS: &[McpTool] = &[
                 query: &["from", "to"],
                 ..GET
             },
-            ToolRoute { choice: Is("view", "txn"), path: "/api/v1/config/txns/{txn}", ..GET },
+            ToolRoute {
+                choice: Is("view", "txn"),
+                path: "/api/v1/config/txns/{txn}",
+                query: &["wait"],
+                ..GET
+            },
             ToolRoute {
                 choice: Is("view", "validate"),
                 path: "/api/v1/config/validate",
@@ -136,7 +146,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "get_health",
         description: "System health with causes; alerts; one component.",
-        properties: || json!({"view": {"enum": ["status", "alerts", "components", "recovery"]}, "component": text()}),
+        properties: || json!({"view": {"type": "string", "enum": ["status", "alerts", "components", "recovery"]}, "component": text()}),
         routes: &[
             ToolRoute { choice: Given("component"), path: "/api/v1/health/components/{component}", ..GET },
             ToolRoute { choice: Is("view", "alerts"), path: "/api/v1/health/alerts", ..GET },
@@ -152,10 +162,11 @@ pub(super) static TOOLS: &[McpTool] = &[
         description: "Apply a `merge_patch`, roll back `to` a version, confirm or cancel `txn`. Runs as a watched trial; dry_run first.",
         scope: KeyScope::Config,
         properties: || {
-            json!({"action": {"enum": ["apply", "rollback", "confirm", "cancel"]}, "merge_patch": {"type": "object"},
+            json!({"action": {"type": "string", "enum": ["apply", "rollback", "confirm", "cancel"]}, "merge_patch": {"type": "object"},
                 "to": {"type": "string", "description": "previous or v15"}, "txn": text(),
                 "if_match": {"type": "string", "description": "etag of get_config"}, "reason": text(),
-                "confirm": {"enum": ["auto", "manual"]}, "dry_run": {"type": "boolean"}, "idempotency_key": key()})
+                "confirm": {"type": "string", "enum": ["auto", "manual"]}, "confirm_within_s": {"type": "number"}, "restart": {"type": "boolean"},
+                "acknowledge": text(), "dry_run": {"type": "boolean"}, "idempotency_key": key()})
         },
         required: &["action"],
         routes: &[
@@ -163,7 +174,14 @@ pub(super) static TOOLS: &[McpTool] = &[
                 choice: Is("action", "apply"),
                 method: RouteMethod::Put,
                 path: "/api/v1/config/apply",
-                body: Members(&["merge_patch", "reason", "confirm"]),
+                body: Members(&[
+                    "merge_patch",
+                    "reason",
+                    "confirm",
+                    "confirm_within_s",
+                    "restart",
+                    "acknowledge",
+                ]),
                 if_match: true,
                 ..POST
             },
@@ -171,7 +189,7 @@ pub(super) static TOOLS: &[McpTool] = &[
                 choice: Is("action", "rollback"),
                 method: RouteMethod::Put,
                 path: "/api/v1/config/rollback",
-                body: Members(&["to", "reason", "confirm"]),
+                body: Members(&["to", "reason", "confirm", "confirm_within_s", "restart", "acknowledge"]),
                 if_match: true,
                 ..POST
             },
@@ -214,7 +232,7 @@ pub(super) static TOOLS: &[McpTool] = &[
         description: "One command to the bot, or silence an alert (`component`, `minutes`). dry_run tells the effect first.",
         scope: KeyScope::Operate,
         properties: || {
-            json!({"verb": {"enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
+            json!({"verb": {"type": "string", "enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
                 "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 3}, "symbols": {"type": "array", "items": {"type": "string"}},
                 "args": {"type": "object", "properties": {"code": text(), "durable": {"type": "boolean"}, "until": text(), "start": {"type": "boolean"},
                 "exits": {"type": "boolean"}}}, "component": text(), "minutes": {"type": "integer", "minimum": 1, "maximum": 1440}, "dry_run": {"type": "boolean"},

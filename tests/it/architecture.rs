@@ -24,6 +24,7 @@ const PROGRAM: &[&[&str]] = &[
     &["settings"],
     &["handles"],
     &["wiring"],
+    &["document_parts"],
     &["manual"],
     &["mcp", "ask"],
     &["routes", "memory"],

@@ -211,12 +211,12 @@ async fn refusals_before_the_protocol_are_json_rpc_with_the_problem_as_data() {
     let cases = [
         ("a wrong key", request(&running, "wrong-wrong-wrong-wrong-wrong").json(&body), 401, "AUTH_001"),
         (
-            "no event stream accepted",
+            "no JSON accepted",
             running
                 .client
                 .post(&url)
                 .header("x-api-key", KEY)
-                .header("accept", "application/json")
+                .header("accept", "text/event-stream")
                 .json(&body),
             406,
             "API_003",
@@ -233,6 +233,104 @@ async fn refusals_before_the_protocol_are_json_rpc_with_the_problem_as_data() {
         assert_eq!(body["jsonrpc"], "2.0", "{what}: {body}");
         assert_eq!(body["error"]["data"]["error_code"], code, "{what}: {body}");
         assert_eq!(body["error"]["data"]["effect"], "none", "{what}: {body}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_client_that_reads_json_is_answered_under_both_spellings_of_the_path() {
+    let folder = kit::folder();
+    let running = Running::start(folder.path(), &[]).await;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    for (path, accept) in [
+        ("/mcp", Some("application/json")),
+        ("/mcp", Some("*/*")),
+        ("/mcp", None),
+        ("/mcp/", Some("application/json, text/event-stream")),
+    ] {
+        let post =
+            running.client.post(format!("{}{path}", running.base)).header("x-api-key", KEY).json(&body);
+        let post = accept.into_iter().fold(post, |post, accept| post.header("accept", accept));
+        let (status, body) = answer(post).await;
+        assert_eq!((status, body["result"].is_object()), (200, true), "{path} {accept:?}: {body}");
+    }
+    let text =
+        |text: &str| request(&running, KEY).header("content-type", "application/json").body(text.to_owned());
+    for (sent, code, id) in [
+        ("{\"jsonrpc\": \"2.0\", \"id\": 1,", -32_700, Value::Null),
+        ("", -32_700, Value::Null),
+        ("[]", -32_600, Value::Null),
+        (r#"{"id": 4, "method": "ping"}"#, -32_600, json!(4)),
+        (r#"{"jsonrpc": "2.0", "id": "a"}"#, -32_600, json!("a")),
+    ] {
+        let (status, body) = answer(text(sent)).await;
+        assert_eq!((status, &body["error"]["code"], &body["id"]), (400, &json!(code), &id), "{sent}: {body}");
+        assert_eq!(body["error"]["data"]["error_code"], "API_006", "{sent}: {body}");
+        assert_eq!(body["error"]["data"]["effect"], "none", "{sent}: {body}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_may_send_the_headers_of_the_protocol() {
+    let folder = kit::folder();
+    let running = Running::start(folder.path(), &[("BOT_API_CORS_ORIGINS", "https://desk.example")]).await;
+    let asked = running
+        .client
+        .request(Method::OPTIONS, format!("{}/mcp", running.base))
+        .header("origin", "https://desk.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "mcp-protocol-version, content-type");
+    let answer = asked.send().await.unwrap();
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap().to_owned();
+    for name in
+        ["mcp-protocol-version", "mcp-session-id", "mcp-method", "mcp-name", "last-event-id", "x-api-key"]
+    {
+        assert!(allowed.contains(name), "{name}: {allowed}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_are_taken_as_they_are_meant_and_wrong_ones_are_named_in_the_words_of_the_schema() {
+    let folder = kit::folder();
+    let running = Running::start(folder.path(), &[]).await;
+    for (name, arguments) in [
+        ("list_events", json!({"after": null, "limit": 2.0, "kind": null})),
+        ("list_events", json!({"after": "0", "limit": "2"})),
+        ("get_config", json!({"view": "validate", "merge_patch": "{\"risk\": {\"per_trade\": \"0.5\"}}"})),
+    ] {
+        let result = call(&running, KEY, name, arguments.clone()).await;
+        let told = result["structuredContent"].to_string();
+        assert!(!told.contains("do not fit its schema"), "{name} {arguments}: {result:#}");
+    }
+    for (name, arguments, wrong) in [
+        (
+            "get_config",
+            json!({"view": "curent"}),
+            json!({"pointer": "/view", "got": "curent", "expected": "one of current, schema, versions, audit, diff, txn, validate"}),
+        ),
+        (
+            "list_events",
+            json!({"limit": "many"}),
+            json!({"pointer": "/limit", "got": "many", "expected": "integer"}),
+        ),
+        (
+            "explain",
+            json!({}),
+            json!({"pointer": "/topic", "got": null, "expected": "string (whoami or e.g. BRK_008)"}),
+        ),
+        (
+            "get_state",
+            json!({"feilds": "positions"}),
+            json!({"pointer": "/feilds", "got": "feilds", "expected": "one of budget_tokens, fields"}),
+        ),
+    ] {
+        let result = call(&running, KEY, name, arguments).await;
+        let problem = &result["structuredContent"];
+        assert_eq!(problem["errors"][0], wrong, "{problem:#}");
+        assert_eq!(problem["next_actions"][0]["tool"], name, "{problem:#}");
+        assert_eq!(problem["next_actions"][0]["schema"]["type"], "object", "{problem:#}");
     }
     running.stop().await;
 }

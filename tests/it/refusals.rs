@@ -42,7 +42,7 @@ async fn the_guard_refuses_in_the_one_form() {
         (plain(Method::GET, state).header("authorization", "Basic abc"), 401, "AUTH_001"),
         (plain(Method::GET, "/nowhere"), 401, "AUTH_001"),
         (botops.request(Method::GET, "/nowhere"), 404, "API_001"),
-        (botops.request(Method::GET, "/api/v1/state/"), 404, "API_001"),
+        (botops.request(Method::GET, "/api/v1/state//"), 404, "API_001"),
         (botops.request(Method::DELETE, state), 405, "API_002"),
         (plain(Method::POST, "/livez"), 405, "API_002"),
         (botops.request(Method::GET, state).header("accept", "image/png"), 406, "API_003"),
@@ -132,7 +132,7 @@ async fn a_request_without_a_key_is_no_wrong_key_however_often_it_comes() {
     let botops = Running::start(folder.path(), &[]).await;
     let get = |path: &str| botops.client.get(format!("{}{path}", botops.base));
     let keyless = || {
-        ["/", "/favicon.ico", "/docs", "/api/v1/state", "/api/v1/summary"]
+        ["/favicon.ico", "/docs", "/api/v1/state", "/api/v1/summary"]
             .iter()
             .map(|path| get(path))
             .chain([
@@ -398,7 +398,9 @@ async fn an_unknown_query_parameter_is_refused_by_name_at_every_operation() {
             let request = request.header("accept", "*/*").timeout(Duration::from_secs(20));
             let response = request.send().await.unwrap();
             if !keyed {
-                assert_ne!(response.status(), 400, "{method} {path} is open");
+                // The parts of the API document are chosen by parameters: one that is misspelt must not give the whole.
+                let chooses = operation["parameters"].to_string().contains(r#""in":"query""#);
+                assert_eq!(response.status() == 400, chooses, "{method} {path} is open");
                 continue;
             }
             let status = response.status().as_u16();

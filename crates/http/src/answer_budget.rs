@@ -5,11 +5,12 @@
 use serde_json::{Value, json};
 
 /// Members that are removed last: without them the rest cannot be interpreted or continued.
-const KEPT: [&str; 22] = [
+const KEPT: [&str; 23] = [
     "mode",
     "health_status",
     "health_reason",
     "next",
+    "older",
     "omitted",
     "continue",
     "truncated",
@@ -153,20 +154,23 @@ fn entry(what: &str, count: usize, path: &str) -> Value {
 /// Names of the members that serve as a list's cursor.
 const CURSORS: [&str; 3] = ["seq", "version", "run_id"];
 
-/// Sets the cursor from which a shortened list continues: after the last item that is left.
+/// Sets the cursor from which a shortened list continues: after the last item that is left, or before it in a list with
+/// the member `older`, which is newest first and has both cursors.
 fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
+    let (name, parameter) =
+        if value.get("older").is_some() { ("older", "before=") } else { ("next", "after=") };
     let (base, query) = path.split_once('?').unwrap_or((path, ""));
     let others: Vec<&str> =
-        query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after=")).collect();
+        query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with(parameter)).collect();
     let Some(cursor) = cursor else {
         value["continue"] = json!({"method": "GET", "path": path});
         return;
     };
     let shown = cursor.as_str().map_or_else(|| cursor.to_string(), str::to_owned);
-    let mut pairs = vec![format!("after={shown}")];
+    let mut pairs = vec![format!("{parameter}{shown}")];
     pairs.extend(others.into_iter().map(str::to_owned));
-    value["next"] = cursor;
+    value[name] = cursor;
     value["continue"] = json!({"method": "GET", "path": format!("{base}?{}", pairs.join("&"))});
 }
 

@@ -28,34 +28,83 @@ pub(super) fn tsv(value: &Value) -> String {
     out
 }
 
-/// The answer as a Markdown table, after the members beside the list.
+/// The answer in Markdown, after the members beside the list: what happened as lines of a log, any other list as a table.
 pub(super) fn markdown(value: &Value) -> String {
-    // Text from a peer must not end its cell or form a link.
-    let plain = |text: String| {
-        let mut out = String::with_capacity(text.len());
-        for c in text.chars() {
-            if matches!(c, '|' | '`' | '[' | ']' | '<' | '>' | '*' | '\\') {
-                out.push('\\');
-            }
-            out.push(if matches!(c, '\n' | '\r') { ' ' } else { c });
-        }
-        out
-    };
     let mut out = String::new();
     for (name, member) in fields_outside_items(value) {
-        out.push_str(&format!("- {name}: {}\n", plain(member)));
+        out.push_str(&format!("- {name}: {}\n", escaped(&member)));
     }
     let Some(rows) = rows(value) else { return out };
+    if !rows.is_empty() && rows.iter().all(|row| time_of(row).is_some() && row["message"].is_string()) {
+        out.push('\n');
+        rows.iter().for_each(|row| out.push_str(&log_line(row)));
+        return out;
+    }
     let columns = columns(rows);
     if columns.is_empty() {
         return out;
     }
     out.push_str(&format!("\n| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len())));
     for row in rows {
-        let cells: Vec<String> = columns.iter().map(|name| plain(cell(row.get(name)))).collect();
+        let cells: Vec<String> =
+            columns.iter().map(|name| escaped(&words_of(row.get(name).unwrap_or(&Value::Null)))).collect();
         out.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     out
+}
+
+/// Text from a peer must not end its cell or line, and not form a link.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '|' | '`' | '[' | ']' | '<' | '>' | '*' | '\\') {
+            out.push('\\');
+        }
+        out.push(if matches!(c, '\n' | '\r') { ' ' } else { c });
+    }
+    out
+}
+
+/// When something happened, in an entry of a log.
+fn time_of(row: &Value) -> Option<&str> {
+    row["at"].as_str().or_else(|| row["timestamp"].as_str())
+}
+
+/// An entry of a log as a line: time, urgency, kind and code, message, who says it, its number. A failure has its cause and
+/// remedy in a line of their own.
+fn log_line(row: &Value) -> String {
+    let failure = if row["error"].is_object() { &row["error"] } else { row };
+    let words = [&row["severity"], &row["kind"], &failure["error_code"]];
+    let words: Vec<_> = words.iter().filter_map(|word| word.as_str()).collect();
+    let mut line = format!(
+        "- {} {}: {}",
+        escaped(time_of(row).unwrap_or_default()),
+        escaped(&words.join(" ")),
+        escaped(row["message"].as_str().unwrap_or_default())
+    );
+    let source = row["source"].as_str().map(escaped);
+    let number = row["seq"].as_u64().map(|seq| format!("#{seq}"));
+    let repeats = row["repeats"].as_u64().map(|seq| format!("told before as #{seq}"));
+    let about: Vec<_> = [source, number, repeats].into_iter().flatten().collect();
+    line.push_str(&format!(" ({})\n", about.join(", ")));
+    for name in ["cause", "remediation"] {
+        if let Some(text) = failure[name].as_str().filter(|text| !text.is_empty()) {
+            line.push_str(&format!("  - {name}: {}\n", escaped(text)));
+        }
+    }
+    line
+}
+
+/// A value in words: an object as its members, a list as its items.
+fn words_of(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let told = members.iter().filter(|(_, member)| !member.is_null());
+            told.map(|(name, member)| format!("{name} {}", words_of(member))).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) => items.iter().map(words_of).collect::<Vec<_>>().join("; "),
+        other => cell(Some(other)),
+    }
 }
 
 /// The list inside an answer: its `items`, or the answer itself.
@@ -102,5 +151,22 @@ mod tests {
         let value = json!({"items": [{"a": "x\ty|z", "b": null}], "next": 1});
         assert_eq!(tsv(&value), "a\tb\nx\\ty|z\t\n# next\t1\n");
         assert!(markdown(&value).contains("| x\ty\\|z |  |"));
+    }
+
+    #[test]
+    fn what_happened_is_read_like_a_log_and_an_object_in_a_cell_as_words() {
+        let value = json!({"items": [
+            {"seq": 7, "at": "2026-11-23T15:12:09Z", "kind": "error", "severity": "high", "source": "bot:a", "message": "it\nfailed *",
+             "error": {"error_code": "BRK_010", "cause": "no money", "remediation": ""}, "data": {"raw": [1, {"a": 2}]}},
+            {"seq": 8, "at": "2026-11-23T15:12:10Z", "kind": "fill", "severity": "low", "source": "bot:a", "message": "bought"}],
+            "next": 8});
+        assert_eq!(
+            markdown(&value),
+            "- next: 8\n\n\
+             - 2026-11-23T15:12:09Z high error BRK_010: it failed \\* (bot:a, #7)\n  - cause: no money\n\
+             - 2026-11-23T15:12:10Z low fill: bought (bot:a, #8)\n"
+        );
+        let table = markdown(&json!({"items": [{"a": {"b": 1, "c": null, "d": ["x", "y"]}}]}));
+        assert!(table.contains("| b 1, d x; y |"), "{table}");
     }
 }

@@ -13,6 +13,9 @@ use botops_core::error::{Code, Error, Problem, Severity};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// The operation that answers with the guide for agents.
+const GUIDE: &str = "get_llms_txt";
+
 /// What is known about a failed request, for its problem and its log line.
 pub(super) struct FailedRequest<'a> {
     pub(super) id: &'a str,
@@ -34,7 +37,8 @@ impl FailedRequest<'_> {
         };
         #[cfg(debug_assertions)]
         let (error, response) = self.documented(error, response);
-        let problem = error.problem(self.id, Utc::now());
+        let mut problem = error.problem(self.id, Utc::now());
+        self.point_to_operation(&mut problem);
         // Whoever was not let in can be refused without number, and must not push everything else out of the log.
         let is_counted = self.key_id.is_none() && problem.status < 500;
         if !is_counted || self.refusals.admit_line(error.code().row().code, self.peer) {
@@ -70,6 +74,18 @@ impl FailedRequest<'_> {
             }
         }
         finished
+    }
+
+    /// Where an answer would point to the guide, and the call is known, it points to the call's part of the API document.
+    fn point_to_operation(&self, problem: &mut Problem) {
+        // Whoever has no good key yet needs the guide.
+        let operation = self.operation.filter(|operation| !operation.json_rpc && problem.status != 401);
+        for action in problem.next_actions.iter_mut().filter(|action| action.operation == GUIDE) {
+            if let Some(operation) = operation {
+                action.operation = "get_openapi".to_owned();
+                action.path = format!("/api/openapi.json?operation={}", operation.id);
+            }
+        }
     }
 
     /// Turns a failure that the API document does not list for its operation into an internal error, so that tests

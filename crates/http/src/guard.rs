@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 use tower::Service;
@@ -28,10 +28,11 @@ use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeyThrottle};
 use super::operations::{ApiOperation, OperationIndex, PathMethods};
 use super::refusal_log::RefusalLog;
 use super::unfinished_input::UnfinishedInput;
+use super::waiting::{LONGEST_INSIDE_WAIT, LONGEST_WAIT, WaitingRequests};
 use botops_core::error::{Code, Error};
 use botops_core::telemetry::CHANGES_BY_OPERATORS;
 
-/// How long a handler may take. Longer than a long poll, which waits up to 30 s.
+/// How long a handler may take, besides what the request asks to wait.
 const DEADLINE: Duration = Duration::from_secs(35);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -56,6 +57,7 @@ pub struct RequestGuard {
     keyed: KeyedChanges,
     wrong_keys: WrongKeyThrottle,
     refusals: RefusalLog,
+    waiting: WaitingRequests,
     pub(super) input: Arc<UnfinishedInput>,
     id_prefix: String,
     next_id: AtomicU64,
@@ -88,6 +90,7 @@ impl RequestGuard {
             keyed: options.keyed,
             wrong_keys: WrongKeyThrottle::new(),
             refusals: RefusalLog::default(),
+            waiting: WaitingRequests::default(),
             input: Arc::default(),
             id_prefix: format!("{}-", data_encoding::HEXLOWER.encode(&random)),
             next_id: AtomicU64::new(1),
@@ -102,10 +105,18 @@ impl RequestGuard {
     }
 
     /// Answers one request. Never fails and never panics.
-    pub async fn handle(&self, request: Request<Body>, peer: IpAddr) -> Response {
+    pub async fn handle(&self, mut request: Request<Body>, peer: IpAddr) -> Response {
         let started = Instant::now();
         let id = self.request_id();
-        let methods = self.operations.find(request.uri().path());
+        let mut methods = self.operations.find(request.uri().path());
+        if methods.is_none()
+            && let Some(uri) = without_last_slash(request.uri())
+        {
+            methods = self.operations.find(uri.path());
+            if methods.is_some() {
+                *request.uri_mut() = uri;
+            }
+        }
         let operation = methods.and_then(|methods| methods.get(request.method()));
         if let Some(response) = self.cors.preflight(request.method(), request.headers()) {
             return response;
@@ -290,24 +301,46 @@ impl RequestGuard {
         let is_keyed = |operation: &&ApiOperation| keyed_change::is_change(request.method(), operation.scope);
         match known.zip(operation.filter(is_keyed)) {
             Some((known, operation)) => {
-                let route = async |request| self.route(request).await.unwrap_or_else(refusal);
+                let route = async |request| self.route(request, Duration::ZERO).await.unwrap_or_else(refusal);
                 self.keyed.perform(&known.actor.key_id, &operation.id, request, route).await
             }
-            None => self.route(request).await.unwrap_or_else(refusal),
+            None => self.call_read(request, operation).await.unwrap_or_else(refusal),
         }
     }
 
-    /// Calls the handler, under a deadline and with its panics caught.
-    async fn route(&self, request: Request<Body>) -> Result<Response, Error> {
+    /// Calls the handler of a read, which may ask to wait, or of a message that holds calls.
+    async fn call_read(
+        &self,
+        request: Request<Body>,
+        operation: Option<&ApiOperation>,
+    ) -> Result<Response, Error> {
+        let place = self.waiting.admit(request.uri().query())?;
+        let wait = match operation {
+            _ if place.is_some() => LONGEST_WAIT,
+            Some(operation) if operation.json_rpc => LONGEST_INSIDE_WAIT,
+            _ => Duration::ZERO,
+        };
+        self.route(request, wait).await
+    }
+
+    /// Calls the handler, under a deadline of so much more than the usual one, and with its panics caught.
+    async fn route(&self, request: Request<Body>, wait: Duration) -> Result<Response, Error> {
         let mut router = self.router.clone();
         let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
-        match tokio::time::timeout(self.deadline, handled).await {
+        match tokio::time::timeout(self.deadline + wait, handled).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => Err(panicked(&*panic)),
             Err(_) => Err(Error::new(Code::DeadlineExceeded)),
         }
     }
+}
+
+/// The same without the slash that ends its path; `None` where none does.
+fn without_last_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{path}{query}").parse().ok()
 }
 
 /// One line about a change that was answered, for the log of what operators changed.

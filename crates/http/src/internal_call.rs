@@ -23,10 +23,11 @@ use super::answer_shape::ShapeRequest;
 use super::auth::{Actor, KeyScope};
 use super::keyed_change::{self, KeyedChanges, StandsFor};
 use super::operations::{OperationTable, check_query};
+use super::waiting::{LONGEST_INSIDE_WAIT, WaitingRequests, check_inside_wait};
 use botops_core::error::{Code, Effect, Error, Problem};
 use botops_core::exact_number::read_exact_json;
 
-/// Shorter than the guard's deadline, so that the caller gets the problem of this call and not of the outer request.
+/// How long a call may take, besides what it asks to wait. Shorter than the guard's deadline, so that the caller gets the problem of this call and not of the outer request.
 const DEADLINE: Duration = Duration::from_secs(25);
 
 /// The largest answer that is passed on, in bytes; the limits of every read keep it far below.
@@ -42,6 +43,7 @@ struct InternalCallerInner {
     router: Router,
     operations: matchit::Router<Vec<(Method, OperationRules)>>,
     keyed: KeyedChanges,
+    waiting: WaitingRequests,
     deadline: Duration,
 }
 
@@ -128,7 +130,10 @@ impl InternalCaller {
             // The guard reads the same table and refuses one whose paths collide.
             let _ = operations.insert(path, methods.collect());
         }
-        Self { shared: Arc::new(InternalCallerInner { router, operations, keyed, deadline: DEADLINE }) }
+        let waiting = WaitingRequests::default();
+        Self {
+            shared: Arc::new(InternalCallerInner { router, operations, keyed, waiting, deadline: DEADLINE }),
+        }
     }
 
     /// Performs a call with the scopes of this actor.
@@ -140,6 +145,8 @@ impl InternalCaller {
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
         let known = self.permit(actor, &call).map_err(refused)?;
         let mut request = request(actor, call).map_err(refused)?;
+        let place = self.shared.waiting.admit(request.uri().query()).map_err(refused)?;
+        let wait = if place.is_some() { LONGEST_INSIDE_WAIT } else { Duration::ZERO };
         let shape = if known.shapes {
             ShapeRequest::take(&mut request, known.own_fields).map_err(refused)?
         } else {
@@ -166,7 +173,7 @@ impl InternalCaller {
             };
             read(response).await
         });
-        match tokio::time::timeout(self.shared.deadline, handled.catch_unwind()).await {
+        match tokio::time::timeout(self.shared.deadline + wait, handled.catch_unwind()).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => Err(refused(error)),
             Ok(Err(_)) => {
@@ -187,6 +194,7 @@ impl InternalCaller {
         }
         if known.scope.is_some() {
             check_query(query, &known.query)?;
+            check_inside_wait(query)?;
         }
         Ok(known)
     }

@@ -23,6 +23,7 @@ mod routing;
 mod serve;
 mod socket;
 mod unfinished_input;
+mod waiting;
 
 pub use crate::feature_routes as routes;
 pub use auth::{Actor, ApiKeys, KeyFile, KeyRecord, KeyScope, KeyScopes, new_key};
@@ -41,6 +42,7 @@ pub use operations::{ApiOperation, MethodRefusal, OperationIndex, OperationTable
 pub use routing::{FeatureRoute, FeatureRoutes};
 pub use serve::{BoundListener, bind, serve};
 pub use socket::SocketWriter;
+pub use waiting::{LONGEST_WAIT, parse_wait};
 
 /// Largest request body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;

@@ -195,7 +195,8 @@ impl CorsPolicy {
         answer.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static(
-                "x-api-key, authorization, content-type, if-match, if-none-match, idempotency-key, accept",
+                "x-api-key, authorization, content-type, if-match, if-none-match, idempotency-key, accept, \
+                 mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id",
             ),
         );
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

@@ -11,7 +11,6 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::bots::{Bots, Presence};
-use crate::events::MAX_WAIT;
 use crate::overview::{Overview, SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS};
 use botops_contract::TradingMode;
 use botops_core::error::Error;
@@ -115,7 +114,7 @@ async fn get_whoami(
         limits: CallLimitsView {
             requests_per_minute: actor.rate_limit,
             body_bytes: BODY_LIMIT,
-            wait_seconds: MAX_WAIT.as_secs(),
+            wait_seconds: botops_http::LONGEST_WAIT.as_secs(),
             summary_bytes: SUMMARY_MAX_BYTES,
             summary_tokens: SUMMARY_MAX_TOKENS,
             stream_clients: whoami.overview.max_stream_clients(),

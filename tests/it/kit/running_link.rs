@@ -10,7 +10,7 @@ use botops_core::tasks::Tasks;
 use botops_server::bots::{
     BotAddress, BotSnapshot, Bots, BotsOptions, Presence, Supervisor, SupervisorDriver,
 };
-use botops_server::events::{Event, Events};
+use botops_server::events::{Event, EventFilter, Events};
 use botops_server::store::Store;
 
 /// How often the bot is asked.
@@ -89,7 +89,7 @@ impl RunningLink {
     }
 
     pub(crate) async fn journal(&self, kind: EventKind) -> Vec<Arc<Event>> {
-        self.events.since(0, Some(kind), 1000).await.unwrap().items
+        self.events.since(0, &EventFilter::kind(kind), 1000).await.unwrap().items
     }
 
     pub(crate) async fn journal_has(

@@ -127,7 +127,7 @@ macro_rules! catalogue {
 
 const SUMMARY: NextCall = ("get_summary", "GET", "/api/v1/summary", "read");
 const WHOAMI: NextCall = ("get_whoami", "GET", "/api/v1/whoami", "read");
-const OPENAPI: NextCall = ("get_openapi", "GET", "/api/openapi.json", "");
+const GUIDE: NextCall = ("get_llms_txt", "GET", "/llms.txt", "");
 const READYZ: NextCall = ("readyz", "GET", "/readyz", "");
 const LIVEZ: NextCall = ("livez", "GET", "/livez", "");
 const PAUSE: NextCall = ("pause", "POST", "/api/v1/control/pause", "operate");
@@ -152,13 +152,13 @@ catalogue! {
         "the request was not looked at",
         "Send the key as `X-API-Key: <key>` or `Authorization: Bearer <key>`. An operator finds it in \
          BOT_API_AUTH_TOKEN or makes one with `botops key new`.",
-        next: [OPENAPI];
+        next: [GUIDE];
     AuthKeyExpired = "AUTH_002", 401, AuthenticationError, Medium, AskHuman,
         "the API key has expired",
         "the key is known, but its time is over",
         "the request was not looked at",
         "Ask an operator for a new key (`botops key new`) in the keys file.",
-        next: [OPENAPI];
+        next: [GUIDE];
     AuthScopeMissing = "AUTH_003", 403, AuthenticationError, Medium, AskHuman,
         "the key lacks a scope",
         "the key is good, but may not do this",
@@ -184,44 +184,44 @@ catalogue! {
         "no such path",
         "nothing is served under this path",
         "nothing was done",
-        "Look the path up in the API document.",
-        next: [OPENAPI];
+        "Look the path up in `/llms.txt`; `/api/openapi.json?tag=state` is the part of the API document for one tag.",
+        next: [GUIDE];
     MethodUnknown = "API_002", 405, ValidationError, Low, FixArgs,
         "the path does not take this method",
         "the path exists, with other methods; the `Allow` header lists them",
         "nothing was done",
         "Use one of the methods in `Allow`.",
-        next: [OPENAPI];
+        next: [GUIDE];
     NotAcceptable = "API_003", 406, ValidationError, Low, FixArgs,
         "no such representation",
         "the `Accept` header asks for a form that this path does not have",
         "nothing was done",
         "Ask for `application/json`, or leave `Accept` out; `context.available` lists the forms.",
-        next: [OPENAPI];
+        next: [GUIDE];
     BodyTooLarge = "API_004", 413, ValidationError, Low, FixArgs,
         "the body is too large",
         "a request body may have 256 KiB",
         "nothing was done",
         "Send less: a merge patch instead of a whole document, or fewer items.",
-        next: [OPENAPI];
+        next: [GUIDE];
     MediaTypeUnknown = "API_005", 415, ValidationError, Low, FixArgs,
         "the body's media type is not understood",
         "bodies are plain JSON and say so",
         "nothing was done",
         "Send plain JSON, neither compressed nor otherwise encoded, with `Content-Type: application/json`.",
-        next: [OPENAPI];
+        next: [GUIDE];
     JsonInvalid = "API_006", 400, ValidationError, Low, FixArgs,
         "the body is not the JSON this call takes",
         "the body could not be read as the expected JSON",
         "nothing was done",
         "Correct what `errors` names and send it again.",
-        next: [OPENAPI];
+        next: [GUIDE];
     ArgumentInvalid = "API_007", 400, ValidationError, Low, FixArgs,
         "an argument is wrong",
         "a query parameter, path segment or header has a value this call does not take",
         "nothing was done",
         "Correct what `errors` names and send it again.",
-        next: [OPENAPI];
+        next: [GUIDE];
     RequestTimeout = "API_008", 408, NetworkError, Low, Wait, after_ms: 1000,
         "the request took too long to arrive",
         "the request's head or body did not arrive in time, or it came in pieces while too many others did",
@@ -281,14 +281,14 @@ catalogue! {
         "a request line and its headers may have 16 KiB together",
         "nothing was done",
         "Send a shorter path or fewer headers; put long arguments into a body.",
-        next: [OPENAPI];
+        next: [GUIDE];
 
     HttpInvalid = "API_019", 400, ValidationError, Low, FixArgs,
         "the request is not HTTP/1.1",
         "the request line or a header is malformed",
         "nothing was done; the connection was closed",
         "Send a well-formed HTTP/1.1 request.",
-        next: [OPENAPI];
+        next: [GUIDE];
     OriginRefused = "API_020", 403, AuthenticationError, Medium, FixArgs,
         "the request comes by a name or from a page that is not let in",
         "`/mcp` answers under this machine's own names and to pages of listed origins only, against DNS rebinding",

@@ -19,13 +19,13 @@ use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
     AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigDryRunQuery,
     ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery, RollbackConfigRequest,
-    ValidateConfigQuery,
+    TransactionWaitQuery, ValidateConfigQuery,
 };
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
 use botops_http::{
     self, Actor, FeatureRoutes, IdempotencyKey, Json, KeyScope, MethodRefusal, OperationIndex, Path, Query,
-    routes,
+    parse_wait, routes,
 };
 
 /// A trial takes this long unless the caller says otherwise.
@@ -356,12 +356,21 @@ async fn rollback_config(
 }
 
 /// A config change, under way or ended
+///
+/// With `wait` it answers as soon as the change goes on or ends.
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
-    params(("txn" = String, Path, description = "The transaction's id")),
+    params(("txn" = String, Path, description = "The transaction's id"), TransactionWaitQuery),
     responses((status = 200, description = "The transaction", body = TransactionView,
         example = json!({"txn": "0199…", "state": "committed", "terminal": true}))))]
-async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>) -> Result<Response, Error> {
-    let view = configs.txn(&txn).await?;
+async fn get_config_txn(
+    State(configs): State<Configs>,
+    Path(txn): Path<String>,
+    Query(query): Query<TransactionWaitQuery>,
+) -> Result<Response, Error> {
+    let view = match query.wait.as_deref().map(parse_wait).transpose()? {
+        Some(wait) => configs.wait_for_txn(&txn, wait).await?,
+        None => configs.txn(&txn).await?,
+    };
     Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 

@@ -65,6 +65,7 @@ struct ConfigsInner {
     versions: Arc<ConfigVersions>,
     admission: Arc<ChangeAdmission>,
     commands: mpsc::Sender<TrialCommand>,
+    stopping: CancellationToken,
 }
 
 impl Configs {
@@ -127,7 +128,18 @@ impl Configs {
         });
         spawn_tasks(tasks, services, inbox);
         let min_trial = options.min_trial;
-        let inner = ConfigsInner { min_trial, store, audit, schema, current, versions, admission, commands };
+        let stopping = tasks.stopping();
+        let inner = ConfigsInner {
+            min_trial,
+            store,
+            audit,
+            schema,
+            current,
+            versions,
+            admission,
+            commands,
+            stopping,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -315,6 +327,26 @@ impl Configs {
         }
         let found = load_transaction(&self.inner.store, txn).await;
         found.map(|txn| TransactionView::of(&txn)).map_err(|error| self.no_such_change(error))
+    }
+
+    /// The same, as soon as its state is another one than now or it has ended; as it is after `wait` otherwise.
+    ///
+    /// # Errors
+    /// As [`Configs::txn`].
+    pub(crate) async fn wait_for_txn(&self, txn: &str, wait: Duration) -> Result<TransactionView, Error> {
+        let end = tokio::time::Instant::now() + wait;
+        let mut changes = self.watch();
+        let first = self.txn(txn).await?;
+        let mut view = first.clone();
+        while !view.terminal && view.state == first.state {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep_until(end) => break,
+                () = self.inner.stopping.cancelled() => break,
+            }
+            view = self.txn(txn).await?;
+        }
+        Ok(view)
     }
 
     /// Of a bot without a config there are no changes to choose from.

@@ -80,6 +80,17 @@ impl VersionName {
     }
 }
 
+/// How long to wait for a config change.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TransactionWaitQuery {
+    /// Answer as soon as its state changes or it has ended, at the latest after this time, such as `30s`; at most 5
+    /// minutes.
+    #[param(example = "30s")]
+    pub wait: Option<String>,
+}
+
 /// Query of the routes that can say what they would do: `?dry_run=true`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,9 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::journal::Events;
 use super::model::{Event, kind_name};
+use super::page::EventFilter;
 use botops_contract::{EventKind, SemanticError, Severity};
+use botops_core::duration::parse_duration;
 use botops_core::error::{Code, Error};
-use botops_http::{FeatureRoutes, Query, RenderedDocument, routes};
+use botops_http::{FeatureRoutes, Query, RenderedDocument, parse_wait, routes};
 
 /// Items of a page when the request names no `limit`.
 const PAGE: usize = 50;
@@ -23,8 +26,8 @@ const PAGE: usize = 50;
 /// The largest `limit` a request may ask for.
 const MAX_PAGE: usize = 500;
 
-/// How long a call may wait for an event; a request has 35 s in all.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
+/// The longest name of a component, run or symbol that is looked for, in characters.
+const LONGEST_NAME: usize = 128;
 
 /// What the route needs: the journal, and the signal that ends waiting calls.
 #[derive(Debug, Clone)]
@@ -40,14 +43,19 @@ impl EventReader {
     }
 }
 
-/// A page of the journal, oldest first.
+/// A page of the journal: newest first, or oldest first with `after`.
 #[derive(Debug, Serialize, ToSchema)]
 struct EventPageView {
-    /// Events with a number above `after`.
+    /// Newest first; with `after` or `wait` the events above that number, oldest first.
     items: Vec<Event>,
-    /// What to send as `after` to read on.
+    /// What to send as `after` for what comes after this page.
     next: u64,
-    /// How many sequence numbers lie between this page and the newest event; 0 when nothing was left out.
+    /// What to send as `before` for older events; `null` at the end. Only in a page that is newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    older: Option<Option<u64>>,
+    /// Newest first: how many older events match beyond this page, counted up to 100. Oldest first: how many numbers lie
+    /// between this page and the newest event; 0 when nothing was left out.
     omitted: u64,
     /// The newest sequence number given out so far.
     latest: u64,
@@ -63,26 +71,57 @@ pub fn routes() -> FeatureRoutes<EventReader> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct EventQuery {
-    /// Only events with a number above this. Without it the newest events are returned (with `wait`: the next one).
+    /// Only events with a number above this, oldest first.
     #[param(example = 0)]
     after: Option<u64>,
-    /// When there is none yet, wait this long for one: `30s`, `500ms` or bare seconds, at most 30 s.
+    /// Only events with a number below this, newest first: `older` of the page before.
+    #[param(example = 1041)]
+    before: Option<u64>,
+    /// Only events of this time or later, by the clock of their source: `2h`, `30m`, or a time like
+    /// `2026-11-23T15:00:00Z`.
+    #[param(example = "2h")]
+    since: Option<String>,
+    /// When there is none after `after` (without it: after now), wait this long for one: `30s`, `5m` or bare seconds, at
+    /// most 5 minutes.
     #[param(example = "30s")]
     wait: Option<String>,
-    /// Only this kind: `error`, `fill`, `order`, `session`, `breaker`, `config`, `lifecycle`, `workflow`, `health`,
-    /// `control` or `other`. Failures of every kind are in `GET errors`.
-    #[param(example = "error")]
+    /// Only these kinds, separated by commas: `error`, `fill`, `order`, `session`, `breaker`, `config`, `lifecycle`,
+    /// `workflow`, `health`, `control` or `other`. Failures of every kind are in `GET errors`.
+    #[param(example = "error,fill")]
     kind: Option<String>,
+    /// Only what is about this component of the health monitoring.
+    #[param(example = "bot")]
+    component: Option<String>,
+    /// Only what belongs to this workflow run.
+    #[param(example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10")]
+    run: Option<String>,
+    /// Only what is about this symbol, as the bot writes it.
+    #[param(example = "SPY")]
+    symbol: Option<String>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
+impl EventQuery {
+    fn filter(&self) -> Result<EventFilter, Error> {
+        Ok(EventFilter {
+            kinds: self.kind.as_deref().map(parse_kinds).transpose()?.unwrap_or_default(),
+            component: name("?component", self.component.as_deref())?,
+            run: name("?run", self.run.as_deref())?,
+            symbol: name("?symbol", self.symbol.as_deref())?,
+            since: self.since.as_deref().map(|text| parse_since(text, Utc::now())).transpose()?,
+            ..EventFilter::default()
+        })
+    }
+}
+
 /// What happened
 ///
-/// The journal, oldest first, with numbers that survive restarts. Send `next` as `after` to go on; with `wait` the
-/// call returns as soon as something happens, or with an empty page after the wait. The same events with the same
-/// numbers come over the stream. Texts of events whose `source` is the bot are untrusted.
+/// The journal, newest first, with numbers that survive restarts; `older` goes on as `before`. With `after` it is read
+/// oldest first: send `next` as `after` to go on. With `wait` the call returns as soon as something happens that is asked
+/// for, or with an empty page after the wait. The same events with the same numbers come over the stream. Texts of events
+/// whose `source` is the bot are untrusted.
 #[utoipa::path(get, path = "/api/v1/events", tag = "state", security(("api_key" = ["read"])), params(EventQuery),
     responses((status = 200, description = "A page", body = EventPageView, example = json!(example_page()))))]
 async fn list_events(
@@ -90,31 +129,38 @@ async fn list_events(
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let kind = query.kind.as_deref().map(parse_kind).transpose()?;
+    let wanted = query.filter()?;
     let wait = query.wait.as_deref().map(parse_wait).transpose()?;
     let limit = page_limit(query.limit)?;
     let events = &reader.events;
-    let after = match (query.after, wait) {
-        (Some(after), _) if after > events.latest() => {
+    let after = match (query.after, query.before, wait) {
+        (Some(_), Some(before), _) | (_, Some(before), Some(_)) => {
+            let why = "`before` reads newest first, and goes with neither `after` nor `wait`";
+            return Err(Error::new(Code::ArgumentInvalid).detail(why).field("?before", before, "left out"));
+        }
+        (Some(after), ..) if after > events.latest() => {
             return Err(cursor_of_another_journal(events.latest()));
         }
-        (Some(after), _) => after,
-        (None, Some(_)) => events.latest(),
-        (None, None) => return respond(&newest_page(events, kind, limit).await?, &headers),
+        (Some(after), ..) => after,
+        (None, None, Some(_)) => events.latest(),
+        (None, before, None) => {
+            return respond(&newest_page(events, before, &wanted, limit).await?, &headers);
+        }
     };
     let deadline = tokio::time::Instant::now() + wait.unwrap_or_default();
-    let mut page = events.since(after, kind, limit).await?;
+    let mut page = events.since(after, &wanted, limit).await?;
     while page.items.is_empty() && wait.is_some() {
         tokio::select! {
             () = events.wait_beyond(page.latest) => {}
             () = tokio::time::sleep_until(deadline) => break,
             () = reader.stopping.cancelled() => break,
         }
-        page = events.since(page.next, kind, limit).await?;
+        page = events.since(page.next, &wanted, limit).await?;
     }
     let page = EventPageView {
         omitted: page.latest.saturating_sub(page.next),
         next: page.next,
+        older: None,
         latest: page.latest,
         items: page.items.iter().map(|event| Event::clone(event)).collect(),
     };
@@ -130,11 +176,22 @@ fn cursor_of_another_journal(latest: u64) -> Error {
         .next("list_events", "GET", format!("/api/v1/events?after={latest}"), None, Some("read"))
 }
 
-/// The newest events, oldest of them first, so that reading on from `next` misses none.
-async fn newest_page(events: &Events, kind: Option<EventKind>, limit: usize) -> Result<EventPageView, Error> {
-    let page = events.newest(None, kind, limit).await?;
-    let items = page.items.iter().rev().map(|event| Event::clone(event)).collect();
-    Ok(EventPageView { items, next: page.latest, omitted: 0, latest: page.latest })
+/// A page newest first.
+async fn newest_page(
+    events: &Events,
+    before: Option<u64>,
+    wanted: &EventFilter,
+    limit: usize,
+) -> Result<EventPageView, Error> {
+    let page = events.newest(before, wanted, limit).await?;
+    Ok(EventPageView {
+        items: page.items.iter().map(|event| Event::clone(event)).collect(),
+        // Reading on from there misses nothing that came after this page was read.
+        next: page.latest,
+        older: Some(page.next),
+        omitted: u64::try_from(page.omitted).unwrap_or(u64::MAX),
+        latest: page.latest,
+    })
 }
 
 /// The answer with its `ETag`; a client that has the same page already gets 304.
@@ -142,18 +199,51 @@ fn respond(page: &EventPageView, headers: &HeaderMap) -> Result<Response, Error>
     Ok(RenderedDocument::of_json(page)?.respond(headers, Duration::ZERO))
 }
 
-fn parse_kind(text: &str) -> Result<EventKind, Error> {
-    let kind: EventKind = serde_json::from_value(Value::from(text)).unwrap_or(EventKind::Other);
-    if kind_name(kind) == text {
-        return Ok(kind);
+const KINDS: &str = "error, fill, order, session, breaker, config, lifecycle, workflow, health, control or other, separated by commas";
+
+fn parse_kinds(text: &str) -> Result<Vec<EventKind>, Error> {
+    let mut kinds = Vec::new();
+    for word in text.split(',').map(str::trim) {
+        let kind: EventKind = serde_json::from_value(Value::from(word)).unwrap_or(EventKind::Other);
+        if kind_name(kind) != word {
+            let got = botops_core::text::clean(word, 40);
+            return Err(Error::new(Code::ArgumentInvalid)
+                .detail("there is no such kind of event")
+                .field("?kind", got, KINDS));
+        }
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
     }
-    let expected =
-        "error, fill, order, session, breaker, config, lifecycle, workflow, health, control or other";
-    Err(Error::new(Code::ArgumentInvalid).detail("there is no such kind of event").field(
-        "?kind",
-        botops_core::text::clean(text, 40),
-        expected,
-    ))
+    Ok(kinds)
+}
+
+/// A name to look for, of a length that a name has.
+fn name(field: &'static str, given: Option<&str>) -> Result<Option<String>, Error> {
+    match given {
+        None => Ok(None),
+        Some(name) if !name.is_empty() && name.chars().count() <= LONGEST_NAME => Ok(Some(name.to_owned())),
+        Some(name) => Err(Error::new(Code::ArgumentInvalid).detail("there is no such name").field(
+            field,
+            botops_core::text::clean(name, 40),
+            "a name of 1 to 128 characters",
+        )),
+    }
+}
+
+/// A time, or how long ago it was.
+fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+    let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_duration(text)?).ok()?);
+    // A `+` that was not encoded arrives as a blank.
+    let time =
+        || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.with_timezone(&Utc));
+    time().or_else(ago).ok_or_else(|| {
+        Error::new(Code::ArgumentInvalid).detail("`since` cannot be used").field(
+            "?since",
+            botops_core::text::clean(text, 40),
+            "how long ago, such as 2h or 30m, or a time with its zone, such as 2026-11-23T15:00:00Z",
+        )
+    })
 }
 
 /// How many items a page has, as asked for with `?limit=`.
@@ -170,22 +260,6 @@ pub(crate) fn page_limit(limit: Option<usize>) -> Result<usize, Error> {
     }
 }
 
-fn parse_wait(text: &str) -> Result<Duration, Error> {
-    let number = |digits: &str| digits.parse::<u32>().ok();
-    let wait = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(digits), _) => number(digits).map(|ms| Duration::from_millis(ms.into())),
-        (None, Some(digits)) => number(digits).map(|seconds| Duration::from_secs(seconds.into())),
-        (None, None) => number(text).map(|seconds| Duration::from_secs(seconds.into())),
-    };
-    wait.filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
-        Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
-            "?wait",
-            botops_core::text::clean(text, 40),
-            "30s, 500ms or bare seconds, at most 30 s",
-        )
-    })
-}
-
 /// A page of one event, for the API document.
 fn example_page() -> EventPageView {
     let error = example_failure();
@@ -200,7 +274,7 @@ fn example_page() -> EventPageView {
         repeats: None,
         data: Value::Null,
     };
-    EventPageView { items: vec![event], next: 1041, omitted: 0, latest: 1041 }
+    EventPageView { items: vec![event], next: 1041, older: Some(None), omitted: 0, latest: 1041 }
 }
 
 /// A made-up failure, for the API document.

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::model::{Event, NewEvent, kind_name};
+use super::model::{Event, NewEvent};
 use super::newest_events::NewestEvents;
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
 use super::rows::{
-    EventRow, FAILURES_HELD, RING, delete_oldest, first_of_newest, first_within, resume, select,
-    select_backwards,
+    EventRow, FAILURES_HELD, Order, RING, delete_oldest, first_of_newest, first_within, resume, select,
 };
 use super::waiting::{JournalWrite, UnwrittenBytes, WaitingEvent, WaitingEvents};
 use crate::store::{Store, get_value};
@@ -121,7 +120,7 @@ impl Events {
         let event = Arc::new(Event { seq, at, kind, severity, source, message, error, repeats, data });
         let row = EventRow::of(&event);
         journal.ring.push(event.clone(), row.bytes());
-        if EventFilter::Failures.includes(&event) {
+        if EventFilter::failures().includes(&event) {
             journal.failures.push(event.clone(), row.bytes());
         }
         let bytes = self.count_bytes(row.bytes());
@@ -192,16 +191,11 @@ impl Events {
         let _ = latest.wait_for(|latest| *latest > after).await;
     }
 
-    /// At most `limit` events with a number above `after`, of one kind or of all, oldest first.
+    /// At most `limit` events with a number above `after` that the reader wants, oldest first.
     ///
     /// # Errors
     /// [`Code::CursorExpired`] when events right after `after` have been deleted; [`Code::StoreUnavailable`].
-    pub async fn since(
-        &self,
-        after: u64,
-        kind: Option<EventKind>,
-        limit: usize,
-    ) -> Result<JournalPage, Error> {
+    pub async fn since(&self, after: u64, wanted: &EventFilter, limit: usize) -> Result<JournalPage, Error> {
         let (written, latest, unwritten) = {
             let journal = self.lock();
             let latest = self.latest();
@@ -212,7 +206,7 @@ impl Events {
             }
             let ring = journal.ring.events();
             let told = ring.iter().filter(|event| event.seq <= latest);
-            let matching = told.filter(|event| kind.is_none_or(|kind| event.kind == kind));
+            let matching = told.filter(|event| wanted.includes(event));
             let held_from = ring.front().map_or(journal.next, |event| event.seq);
             if held_from <= after + 1 || after >= latest {
                 let behind = matching.filter(|event| event.seq > after).cloned();
@@ -225,43 +219,24 @@ impl Events {
             let latest = if held_from <= written + 1 { latest } else { written.max(after) };
             (written, latest, unwritten)
         };
-        let kind_name = kind.map(kind_name);
-        let stored = self
-            .inner
-            .store
-            .read(move |connection| Ok(select(connection, after, written, kind_name.as_deref(), limit + 1)?));
+        let wanted = wanted.clone();
+        let stored = self.inner.store.read(move |connection| {
+            Ok(select(connection, (after, written), &wanted, Order::OldestFirst, limit + 1)?)
+        });
         let mut items: Vec<_> = stored.await?.into_iter().map(Arc::new).collect();
         items.extend(unwritten.into_iter().filter(|event| event.seq <= latest));
         items.truncate(limit + 1);
         Ok(JournalPage::of(items, limit, latest))
     }
 
-    /// At most `limit` events with a number below `before` (without it: all), of one kind or of all, newest first.
+    /// At most `limit` events with a number below `before` (without it: all) that the reader wants, newest first.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
     pub async fn newest(
         &self,
         before: Option<u64>,
-        kind: Option<EventKind>,
-        limit: usize,
-    ) -> Result<JournalPageBackwards, Error> {
-        self.backwards(before, EventFilter::of(kind), limit).await
-    }
-
-    /// The same for events that carry a failure, whatever their kind. A failure that several events carry is the first
-    /// one's.
-    ///
-    /// # Errors
-    /// [`Code::StoreUnavailable`].
-    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<JournalPageBackwards, Error> {
-        self.backwards(before, EventFilter::Failures, limit).await
-    }
-
-    async fn backwards(
-        &self,
-        before: Option<u64>,
-        wanted: EventFilter,
+        wanted: &EventFilter,
         limit: usize,
     ) -> Result<JournalPageBackwards, Error> {
         // Numbers that are told to nobody yet come later.
@@ -278,16 +253,25 @@ impl Events {
         };
         if items.len() < count && below > 1 {
             let missing = count - items.len();
-            let older = self
-                .inner
-                .store
-                .read(move |connection| Ok(select_backwards(connection, below, wanted, missing)?));
+            let wanted = wanted.clone();
+            let older = self.inner.store.read(move |connection| {
+                Ok(select(connection, (0, below - 1), &wanted, Order::NewestFirst, missing)?)
+            });
             items.extend(older.await?.into_iter().map(Arc::new));
         }
         let omitted = items.len().saturating_sub(limit);
         items.truncate(limit);
         let next = items.last().map(|event| event.seq).filter(|_| omitted > 0);
         Ok(JournalPageBackwards { items, next, omitted, latest: self.latest() })
+    }
+
+    /// The same for events that carry a failure, whatever their kind. A failure that several events carry is the first
+    /// one's.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<JournalPageBackwards, Error> {
+        self.newest(before, &EventFilter::failures(), limit).await
     }
 
     /// The lowest number that the store may still hold.
@@ -394,10 +378,9 @@ fn first_telling(told: &VecDeque<Arc<Event>>, source: &str, error: &SemanticErro
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::params;
     use serde_json::Value;
 
-    use super::super::rows::BLOCK;
+    use super::super::rows::{BLOCK, plan_of};
     use super::*;
 
     fn lifecycle(message: &str) -> NewEvent {
@@ -417,11 +400,11 @@ mod tests {
             last
         };
         let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
-        let page = events.since(0, None, 10).await.unwrap();
+        let page = events.since(0, &EventFilter::default(), 10).await.unwrap();
         assert_eq!(page.items.len(), 2);
         let next = events.publish(lifecycle("three"));
         assert!(next > first);
-        assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+        assert_eq!(events.since(first, &EventFilter::default(), 10).await.unwrap().items[0].message, "three");
     }
 
     #[tokio::test]
@@ -439,7 +422,7 @@ mod tests {
         events.write_again();
         store.flush().await;
         assert!(told.is_empty() && events.latest() == 0, "the next start would give the numbers again");
-        assert!(events.since(0, None, 10).await.unwrap().items.is_empty());
+        assert!(events.since(0, &EventFilter::default(), 10).await.unwrap().items.is_empty());
     }
 
     #[tokio::test]
@@ -515,8 +498,12 @@ mod tests {
         drop(other);
         events.write_again();
         store.flush().await;
-        let stored =
-            store.read(move |connection| Ok(select(connection, before, u64::MAX, None, 10)?)).await.unwrap();
+        let stored = store
+            .read(move |connection| {
+                Ok(select(connection, (before, u64::MAX), &EventFilter::default(), Order::OldestFirst, 10)?)
+            })
+            .await
+            .unwrap();
         let messages: Vec<_> = stored.iter().map(|event| event.message.as_str()).collect();
         assert_eq!(messages, ["one", "two"]);
         assert_eq!(events.bookmark("place").await.unwrap().as_deref(), Some("2"));
@@ -535,8 +522,16 @@ mod tests {
             events.publish(lifecycle(&n.to_string()));
         }
         let told = events.latest();
-        assert_eq!(events.since(told - 1, None, 10).await.unwrap().latest, told);
-        assert!(events.newest(None, None, 5).await.unwrap().items.iter().all(|event| event.seq <= told));
+        assert_eq!(events.since(told - 1, &EventFilter::default(), 10).await.unwrap().latest, told);
+        assert!(
+            events
+                .newest(None, &EventFilter::default(), 5)
+                .await
+                .unwrap()
+                .items
+                .iter()
+                .all(|event| event.seq <= told)
+        );
         // What a kill now would leave on the disk.
         let killed = tempfile::tempdir().unwrap();
         for name in ["ops.db", "ops.db-wal"] {
@@ -546,7 +541,7 @@ mod tests {
         let first = again.publish(lifecycle("after the kill"));
         assert!(first > told, "{first} was told before as well, up to {told}");
         // Without a kill all of it is told in its order, and nothing is passed over meanwhile.
-        let early = events.since(0, None, 10).await.unwrap();
+        let early = events.since(0, &EventFilter::default(), 10).await.unwrap();
         assert!(early.next == 0 || !early.items.is_empty(), "{early:?}");
         drop(other);
         let mut last = 0;
@@ -565,7 +560,7 @@ mod tests {
         assert_eq!(events.latest(), last);
         let (mut after, mut got) = (0, Vec::new());
         while after < last {
-            let page = events.since(after, None, 500).await.unwrap();
+            let page = events.since(after, &EventFilter::default(), 500).await.unwrap();
             got.extend(page.items.iter().map(|event| event.seq));
             assert!(page.next > after);
             after = page.next;
@@ -589,7 +584,7 @@ mod tests {
         let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
         events.prune().await.unwrap();
         assert_eq!(events.oldest(), 1);
-        assert_eq!(events.since(0, None, 1).await.unwrap().items[0].message, "0");
+        assert_eq!(events.since(0, &EventFilter::default(), 1).await.unwrap().items[0].message, "0");
     }
 
     #[tokio::test]
@@ -605,14 +600,15 @@ mod tests {
             store.flush().await;
         }
         let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
-        let first = events.newest(None, Some(EventKind::Lifecycle), RING + 3).await.unwrap();
+        let lifecycle_events = EventFilter::kind(EventKind::Lifecycle);
+        let first = events.newest(None, &lifecycle_events, RING + 3).await.unwrap();
         assert_eq!(first.items.len(), RING + 3);
         assert_eq!((first.items[0].message.as_str(), first.omitted), ("2057", 7));
-        let rest = events.newest(first.next, Some(EventKind::Lifecycle), 50).await.unwrap();
+        let rest = events.newest(first.next, &lifecycle_events, 50).await.unwrap();
         let messages: Vec<_> = rest.items.iter().map(|event| event.message.as_str()).collect();
         assert_eq!(messages, ["6", "5", "4", "3", "2", "1", "0"]);
         assert_eq!((rest.next, rest.omitted), (None, 0));
-        assert!(events.newest(None, Some(EventKind::Fill), 5).await.unwrap().items.is_empty());
+        assert!(events.newest(None, &EventFilter::kind(EventKind::Fill), 5).await.unwrap().items.is_empty());
     }
 
     #[tokio::test]
@@ -641,16 +637,10 @@ mod tests {
         let (first, next, omitted) = kinds(None, 2).await;
         assert_eq!((first, omitted), (vec![EventKind::Breaker, EventKind::Error], 1));
         assert_eq!(kinds(next, 2).await, (vec![EventKind::Session], None, 0));
-        let plan = store.read(|connection| {
-            let condition = EventFilter::Failures.condition();
-            let query = format!(
-                "EXPLAIN QUERY PLAN SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3"
-            );
-            let plan = connection.query_row(&query, params![9, "", 9], |row| row.get::<_, String>(3))?;
-            Ok(plan)
-        });
+        let plan =
+            store.read(|connection| Ok(plan_of(connection, &EventFilter::failures(), Order::NewestFirst)?));
         let plan = plan.await.unwrap();
-        assert!(plan.contains("events_with_failure"), "{plan}");
+        assert!(plan.contains("events_with_failure") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[tokio::test]
@@ -675,9 +665,12 @@ mod tests {
         let (rows, bytes) = stored.await.unwrap();
         assert!(rows == 9 && bytes <= 1_000_000, "{rows} rows, {bytes} bytes");
         assert_eq!(events.oldest(), events.latest() - 8, "the journal says what it no longer has");
-        let expired = events.since(events.latest() - 200, None, 10).await;
+        let expired = events.since(events.latest() - 200, &EventFilter::default(), 10).await;
         assert_eq!(expired.unwrap_err().code(), Code::CursorExpired);
-        assert_eq!(events.since(events.latest() - 5, None, 10).await.unwrap().items.len(), 5);
+        assert_eq!(
+            events.since(events.latest() - 5, &EventFilter::default(), 10).await.unwrap().items.len(),
+            5
+        );
     }
 
     #[tokio::test]
@@ -688,9 +681,9 @@ mod tests {
             events.publish(lifecycle(&n.to_string()));
         }
         let start = events.latest() - 5;
-        let first = events.since(start, None, 2).await.unwrap();
+        let first = events.since(start, &EventFilter::default(), 2).await.unwrap();
         assert!(first.more);
-        let rest = events.since(first.next, None, 10).await.unwrap();
+        let rest = events.since(first.next, &EventFilter::default(), 10).await.unwrap();
         assert_eq!(rest.items.len(), 3);
         assert!(!rest.more);
     }

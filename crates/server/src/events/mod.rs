@@ -17,6 +17,6 @@ pub use api::{EventReader, routes};
 pub use journal::Events;
 pub(crate) use model::OWN_SOURCE;
 pub use model::{Event, NewEvent, kind_name};
-pub use page::{JournalPage, JournalPageBackwards};
+pub use page::{EventFilter, JournalPage, JournalPageBackwards};
 
-pub(crate) use api::{MAX_WAIT, example_failure, page_limit};
+pub(crate) use api::{example_failure, page_limit};

@@ -35,6 +35,24 @@ pub struct Event {
     pub data: Value,
 }
 
+impl Event {
+    /// The component of the health monitoring that it is about.
+    pub(crate) fn component(&self) -> Option<&str> {
+        self.data["component_id"].as_str()
+    }
+
+    /// The workflow run that it belongs to.
+    pub(crate) fn run(&self) -> Option<&str> {
+        self.data["run_id"].as_str()
+    }
+
+    /// The symbol that it is about.
+    pub(crate) fn symbol(&self) -> Option<&str> {
+        let of_failure = || self.error.as_ref().and_then(|error| error.context["symbol"].as_str());
+        self.data["symbol"].as_str().or_else(of_failure)
+    }
+}
+
 /// An event that the journal has not numbered yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {

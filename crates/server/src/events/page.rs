@@ -2,46 +2,45 @@
 
 use std::sync::Arc;
 
-use super::model::{Event, kind_name};
+use chrono::{DateTime, Utc};
+
+use super::model::Event;
 use botops_contract::EventKind;
 
-/// Which events a reader wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EventFilter {
-    All,
-    Kind(EventKind),
-    /// Events of any kind that carry a failure which no event carried before.
-    Failures,
+/// Which events a reader wants: those for which everything named here holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only these kinds; all of them when empty.
+    pub kinds: Vec<EventKind>,
+    /// Only events about this component of the health monitoring, `data.component_id`.
+    pub component: Option<String>,
+    /// Only events of this workflow run, `data.run_id`.
+    pub run: Option<String>,
+    /// Only events about this symbol, `data.symbol` or the failure's `context.symbol`.
+    pub symbol: Option<String>,
+    /// Only events that happened at this time or later, by the clock of their source.
+    pub since: Option<DateTime<Utc>>,
+    /// Only events of any kind that carry a failure which no event carried before.
+    pub(super) only_failures: bool,
 }
 
 impl EventFilter {
-    pub(super) fn of(kind: Option<EventKind>) -> Self {
-        kind.map_or(Self::All, Self::Kind)
+    /// Only events of this kind.
+    pub fn kind(kind: EventKind) -> Self {
+        Self { kinds: vec![kind], ..Self::default() }
     }
 
-    pub(super) fn includes(self, event: &Event) -> bool {
-        match self {
-            Self::All => true,
-            Self::Kind(kind) => event.kind == kind,
-            Self::Failures => event.error.is_some() && event.repeats.is_none(),
-        }
+    pub(super) fn failures() -> Self {
+        Self { only_failures: true, ..Self::default() }
     }
 
-    /// The SQL condition. Each filter has its own, so that rare events are found through their index.
-    pub(super) fn condition(self) -> &'static str {
-        match self {
-            Self::All => "?2 = ''",
-            Self::Kind(_) => "kind = ?2",
-            // Must repeat the condition of the partial index, or SQLite does not use it.
-            Self::Failures => {
-                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'
-                 AND CASE WHEN json_valid(body) THEN json_type(body, '$.repeats') END IS NULL"
-            }
-        }
-    }
-
-    pub(super) fn kind_name(self) -> String {
-        if let Self::Kind(kind) = self { kind_name(kind) } else { String::new() }
+    pub(super) fn includes(&self, event: &Event) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.component.as_ref().is_none_or(|wanted| event.component() == Some(wanted))
+            && self.run.as_ref().is_none_or(|wanted| event.run() == Some(wanted))
+            && self.symbol.as_ref().is_none_or(|wanted| event.symbol() == Some(wanted))
+            && (!self.only_failures || (event.error.is_some() && event.repeats.is_none()))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Routes of workflows and artifacts.
 #![expect(unused_qualifications, reason = "utoipa's macro repeats the query types of handlers")]
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,9 +17,6 @@ use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunV
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Path, Query, json_with_status, routes};
-
-/// How long one request may wait for news of a run.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Runs of a page when the request names no `limit`.
 const PAGE: u32 = 50;
@@ -48,7 +43,7 @@ struct ExecuteWorkflowQuery {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct RunWaitQuery {
-    /// Answer as soon as something has happened, at the latest after this time, such as `30s`.
+    /// Answer as soon as something has happened, at the latest after this time, such as `30s`; at most 5 minutes.
     wait: Option<String>,
     /// Wait for an event with a number above this `seq`; for any new one when absent.
     after_seq: Option<u64>,
@@ -219,15 +214,7 @@ async fn get_workflow_run(
     Query(query): Query<RunWaitQuery>,
 ) -> Result<Response, Error> {
     let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.get_run(&run).await?)) };
-    let wait =
-        botops_core::duration::parse_duration(&wait).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
-            let got = botops_core::text::clean(&wait, 40);
-            Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
-                "?wait",
-                got,
-                "a time up to 30s",
-            )
-        })?;
+    let wait = botops_http::parse_wait(&wait)?;
     let after = match query.after_seq {
         Some(after) => after,
         None => workflows.get_run(&run).await?.seq,

@@ -1,7 +1,7 @@
 //! A config transaction as users see it.
 
 use botops_core::duration::milliseconds;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -70,6 +70,9 @@ pub struct TransactionView {
     pub confirm_by: Option<DateTime<Utc>>,
     /// Milliseconds until then; `null` except in the state `trial`.
     pub confirm_left_ms: Option<u64>,
+    /// From when on it is made permanent by itself (UTC), if every criterion has held until then; `null` where a person has to
+    /// confirm, and except in the state `trial`.
+    pub commits_at: Option<DateTime<Utc>>,
     /// Good samples in a row so far.
     pub samples: u32,
     /// Good samples that an automatic confirmation needs at least.
@@ -93,6 +96,7 @@ impl TransactionView {
         let in_trial = txn.state == TransactionState::Trial;
         let hot = txn.plan.diff.iter().map(|line| &line.path);
         let hot = hot.filter(|path| !txn.plan.restart.contains(path)).cloned().collect();
+        let half = TimeDelta::milliseconds(i64::try_from(txn.plan.confirm_within_ms / 2).unwrap_or(0));
         let confirm_by = progress.deadline.as_ref().and_then(|deadline| time_of(deadline.wall_ms));
         Self {
             txn: txn.id.clone(),
@@ -119,6 +123,9 @@ impl TransactionView {
             confirm_within_s: txn.plan.confirm_within_ms as f64 / 1_000.0,
             confirm_by,
             confirm_left_ms: in_trial.then(|| milliseconds(txn.left())),
+            commits_at: confirm_by
+                .filter(|_| in_trial && txn.plan.confirm == ConfirmMode::Auto)
+                .and_then(|by| by.checked_sub_signed(half)),
             samples: progress.samples,
             samples_needed: SAMPLES_NEEDED,
             watch: progress.watch.clone(),

@@ -15,6 +15,7 @@ use super::broadcast::{ClientConnection, ClientCursor, FrameKind, NextFrame, Str
 use super::context::{ClientSeat, StreamContext};
 use super::messages;
 use super::tickets::StreamAdmission;
+use crate::events::EventFilter;
 use botops_core::error::Code;
 use botops_core::text::clean;
 use botops_http::SocketWriter;
@@ -166,7 +167,8 @@ impl StreamClient {
 
     async fn replay(&mut self, socket: &mut WebSocket, context: &StreamContext) -> Result<(), StreamEnd> {
         loop {
-            let page = context.events.since(self.cursor.last_event, None, REPLAY_PAGE).await;
+            let page =
+                context.events.since(self.cursor.last_event, &EventFilter::default(), REPLAY_PAGE).await;
             let page = page.map_err(|error| {
                 let code = error.code().row();
                 StreamEnd::Close {

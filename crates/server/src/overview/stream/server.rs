@@ -17,7 +17,7 @@ use super::hub::StreamHub;
 use super::messages::PING_EVERY;
 use super::tickets::StreamAdmission;
 use super::{client, messages};
-use crate::events::{Event, Events};
+use crate::events::{Event, EventFilter, Events};
 use crate::overview::model::OverviewOptions;
 use crate::overview::rendered::RenderedOverview;
 use botops_core::error::{Code, Error};
@@ -129,7 +129,7 @@ async fn catch_up(context: &StreamContext) {
     let hub = &context.hub;
     loop {
         let after = hub.seq.load(Ordering::Relaxed);
-        match context.events.since(after, None, CATCH_UP_PAGE).await {
+        match context.events.since(after, &EventFilter::default(), CATCH_UP_PAGE).await {
             Ok(page) => {
                 for event in &page.items {
                     pass_on(hub, event).await;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::facts::RunFact;
 use super::journal::RunJournal;
-use crate::events::{Event, Events};
+use crate::events::{Event, EventFilter, Events};
 use botops_contract::EventKind;
 
 /// How far back events are looked through at the start: what a kill left out is among the newest.
@@ -48,7 +48,7 @@ pub(crate) async fn record_ended_commands(
 /// Goes through the events after `seen` in the journal, and returns how far it came.
 async fn record_stored(journal: &RunJournal, events: &Events, mut seen: u64) -> u64 {
     loop {
-        match events.since(seen, Some(EventKind::Control), PAGE).await {
+        match events.since(seen, &EventFilter::kind(EventKind::Control), PAGE).await {
             Ok(page) => {
                 for event in &page.items {
                     record_if_ended(journal, event).await;
