@@ -35,6 +35,33 @@ async fn a_good_change_is_tried_and_becomes_permanent_by_itself() {
     assert_eq!(world.verify().await["valid"], true);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_says_when_it_becomes_permanent_and_its_end_can_be_waited_for() {
+    let world = World::start().await;
+    let id = world.try_out(careful(4_000), 30.0).await;
+    let path = format!("/api/v1/config/txns/{id}");
+    let by_hand = world.botops.get(&path).await.1;
+    assert_eq!(by_hand["commits_at"], Value::Null, "a person has to confirm it: {by_hand:#}");
+    let waiting_path = format!("{path}?wait=60s");
+    let (waited, (status, _)) = tokio::join!(world.botops.get(&waiting_path), async {
+        // The wait has to begin first.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world.end_trial(&id, "cancel").await
+    });
+    assert_eq!((status, &waited.1["state"]), (200, &json!("rolled_back")), "{:#}", waited.1);
+    let ended = world.botops.get(&waiting_path).await.1;
+    assert_eq!(ended["state"], "rolled_back", "what has ended is not waited for: {ended:#}");
+    let (_, txn) = world.apply_now(&auto(careful(9_000), 40.0)).await;
+    let path = format!("/api/v1/config/txns/{}", txn["txn"].as_str().unwrap());
+    let in_trial = || async { world.botops.get(&path).await.1["state"] == "trial" };
+    kit::until("it is tried", SOON, in_trial).await;
+    let txn = world.botops.get(&path).await.1;
+    let at = |name: &str| txn[name].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
+    assert_eq!(at("confirm_by") - at("commits_at"), chrono::TimeDelta::seconds(20), "{txn:#}");
+    let (status, problem) = world.botops.get(&format!("{path}?wait=6m")).await;
+    assert_problem(&problem, status, "API_007");
+}
+
 #[tokio::test]
 async fn a_trial_that_nobody_confirms_is_undone_at_its_deadline() {
     let world = World::start().await;

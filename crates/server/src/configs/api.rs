@@ -357,7 +357,7 @@ async fn rollback_config(
 
 /// A config change, under way or ended
 ///
-/// With `wait` it answers as soon as the change goes on or ends.
+/// With `wait` it answers as soon as the trial begins or the change has ended.
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
     params(("txn" = String, Path, description = "The transaction's id"), TransactionWaitQuery),
     responses((status = 200, description = "The transaction", body = TransactionView,

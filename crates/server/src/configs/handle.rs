@@ -18,7 +18,7 @@ use super::current::{CurrentConfig, CurrentConfigView, SyncState};
 use super::document::{
     ChangeRisk, ConfigChange, ConfigDocument, DiffLine, ValidationLevel, WrittenValue, mask_document,
 };
-use super::transaction::{TransactionView, load_transaction};
+use super::transaction::{TransactionState, TransactionView, load_transaction};
 use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, TrialServices, run_trials};
 use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
 use crate::bots::{Bots, Supervisor};
@@ -329,16 +329,16 @@ impl Configs {
         found.map(|txn| TransactionView::of(&txn)).map_err(|error| self.no_such_change(error))
     }
 
-    /// The same, as soon as its state is another one than now or it has ended; as it is after `wait` otherwise.
+    /// The same, as soon as its trial begins or it has ended; as it is after `wait` otherwise.
     ///
     /// # Errors
     /// As [`Configs::txn`].
     pub(crate) async fn wait_for_txn(&self, txn: &str, wait: Duration) -> Result<TransactionView, Error> {
         let end = tokio::time::Instant::now() + wait;
         let mut changes = self.watch();
-        let first = self.txn(txn).await?;
-        let mut view = first.clone();
-        while !view.terminal && view.state == first.state {
+        let mut view = self.txn(txn).await?;
+        let is_in_trial = view.state == TransactionState::Trial;
+        while !view.terminal && (is_in_trial || view.state != TransactionState::Trial) {
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep_until(end) => break,

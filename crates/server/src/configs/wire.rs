@@ -85,7 +85,7 @@ impl VersionName {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TransactionWaitQuery {
-    /// Answer as soon as its state changes or it has ended, at the latest after this time, such as `30s`; at most 5
+    /// Answer as soon as its trial begins or it has ended, at the latest after this time, such as `30s`; at most 5
     /// minutes.
     #[param(example = "30s")]
     pub wait: Option<String>,
