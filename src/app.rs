@@ -88,7 +88,9 @@ impl App {
         handles.store.seal_if_unusable();
         wiring::connect(&handles, &metrics, &tasks);
         give_back_memory(&tasks);
-        handles.overview.update_extras(|extras| extras.warnings.extend(faults.into_iter().chain(lost)));
+        handles.overview.update_extras(|extras| {
+            extras.warnings.extend(faults.into_iter().chain(lost).map(overview::Warning::from));
+        });
         let (router, operations) = routes::build(
             &handles,
             routes::McpAccess {

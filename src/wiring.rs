@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::handles::FeatureHandles;
 use botops_contract::{EventKind, Severity};
@@ -18,7 +19,7 @@ use botops_server::health::{
     WorkflowRunner,
 };
 use botops_server::operations_log::StoredActor;
-use botops_server::overview::ConfigSync;
+use botops_server::overview::{ConfigSync, OverviewExtras, Warning};
 use botops_server::workflows::{RunOutlook, StartedRun, Workflows};
 
 /// How often the level of health is passed to the overview.
@@ -89,27 +90,55 @@ fn spawn_journal_upkeep(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
+/// Calls `pass` with the value that a feature shows, now and after each change, until the stop.
+fn pass_each<T: Clone + Send + Sync + 'static>(
+    tasks: &Tasks,
+    name: &'static str,
+    mut shown: watch::Receiver<T>,
+    mut pass: impl FnMut(T) + Send + 'static,
+) {
+    let stopping = tasks.stopping();
+    tasks.spawn(name, OnFailure::Log, async move {
+        loop {
+            let now = shown.borrow_and_update().clone();
+            pass(now);
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = shown.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// The warnings that one feature shows in the overview.
+#[derive(Default)]
+struct ShownWarnings(Vec<Warning>);
+
+impl ShownWarnings {
+    /// Shows these instead of those before.
+    fn replace(&mut self, extras: &mut OverviewExtras, now: impl IntoIterator<Item = Warning>) {
+        extras.warnings.retain(|warning| !self.0.contains(warning));
+        self.0 = now.into_iter().collect();
+        extras.warnings.extend(self.0.iter().cloned());
+    }
+}
+
 /// Passes to the overview the level of system health and what recovery leaves to a person, for the state and the
 /// summary.
 fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (overview, health) = (handles.overview.clone(), handles.health.clone());
     let stopping = tasks.stopping();
     tasks.spawn("health-in-overview", OnFailure::Log, async move {
-        let mut published = None;
+        let mut warnings = ShownWarnings::default();
         loop {
             let now = health.overall();
-            let current = (now.as_str().to_owned(), now.hindered_recoveries.clone(), now.describe_causes());
-            if published.as_ref() != Some(&current) {
-                overview.update_extras(|extras| {
-                    extras.system_health = Some(current.0.clone());
-                    extras.system_health_reason = current.2.clone();
-                    let before =
-                        published.as_ref().map(|(_, before, _)| before.as_slice()).unwrap_or_default();
-                    extras.warnings.retain(|warning| !before.contains(warning));
-                    extras.warnings.extend(current.1.iter().cloned());
-                });
-                published = Some(current);
-            }
+            overview.update_extras(|extras| {
+                extras.system_health = Some(now.as_str().to_owned());
+                extras.system_health_reason = now.describe_causes();
+                extras.bot_trouble = now.bot_trouble.clone();
+                let left = now.hindered_recoveries.iter();
+                warnings.replace(extras, left.map(|left| Warning::with_remedy(&left.why, &left.remedy)));
+            });
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(HEALTH_EVERY) => {}
@@ -120,70 +149,39 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
 
 /// Reports when nothing can be recorded, and when it can again: as an event, and as a warning while it lasts.
 fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
-    let (overview, events, mut trouble) =
-        (handles.overview.clone(), handles.events.clone(), handles.store.trouble());
-    let stopping = tasks.stopping();
-    tasks.spawn("store-in-overview", OnFailure::Log, async move {
-        let mut published = false;
-        loop {
-            let now = trouble.borrow_and_update().clone();
-            if let Some(what) = &now {
-                let error = Error::new(Code::StoreUnavailable).detail(what.clone());
-                events.publish(NewEvent::failure(&error));
-            } else if published {
-                let message = "changes can be recorded again";
-                events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
-            }
-            published = now.is_some();
-            overview.update_extras(|extras| {
-                extras.is_not_recording = now.is_some();
-                extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
-                extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
-            });
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                changed = trouble.changed() => if changed.is_err() { return },
-            }
+    let (overview, events) = (handles.overview.clone(), handles.events.clone());
+    let (mut was_in_trouble, mut warnings) = (false, ShownWarnings::default());
+    pass_each(tasks, "store-in-overview", handles.store.trouble(), move |now| {
+        if let Some(what) = &now {
+            let error = Error::new(Code::StoreUnavailable).detail(what.clone());
+            events.publish(NewEvent::failure(&error));
+        } else if was_in_trouble {
+            let message = "changes can be recorded again";
+            events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
         }
+        was_in_trouble = now.is_some();
+        overview.update_extras(|extras| {
+            extras.is_not_recording = now.is_some();
+            let warning = now.map(|what| Warning::from(format!("Since {what}, {NOT_RECORDED}")));
+            warnings.replace(extras, warning);
+        });
     });
 }
 
 /// Passes to the overview when the newest trade of the record closed.
 fn spawn_trade_publishing(handles: &FeatureHandles, tasks: &Tasks) {
-    let (overview, mut newest) = (handles.overview.clone(), handles.performance.watch_newest_close());
-    let stopping = tasks.stopping();
-    tasks.spawn("trades-in-overview", OnFailure::Log, async move {
-        loop {
-            let now = *newest.borrow_and_update();
-            overview.update_extras(|extras| extras.last_closed_trade = now);
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                changed = newest.changed() => if changed.is_err() { return },
-            }
-        }
+    let overview = handles.overview.clone();
+    pass_each(tasks, "trades-in-overview", handles.performance.watch_newest_close(), move |now| {
+        overview.update_extras(|extras| extras.last_closed_trade = now);
     });
 }
 
 /// Passes to the overview that the bot remembers fewer trades than before.
 fn spawn_shortfall_publishing(handles: &FeatureHandles, tasks: &Tasks) {
-    let (overview, mut shortfall) = (handles.overview.clone(), handles.performance.watch_shortfall());
-    let stopping = tasks.stopping();
-    tasks.spawn("shortfall-in-overview", OnFailure::Log, async move {
-        let mut told: Option<String> = None;
-        loop {
-            let now = shortfall.borrow_and_update().clone();
-            if now != told {
-                overview.update_extras(|extras| {
-                    extras.warnings.retain(|warning| Some(warning) != told.as_ref());
-                    extras.warnings.extend(now.clone());
-                });
-                told = now;
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                changed = shortfall.changed() => if changed.is_err() { return },
-            }
-        }
+    let overview = handles.overview.clone();
+    let mut warnings = ShownWarnings::default();
+    pass_each(tasks, "shortfall-in-overview", handles.performance.watch_shortfall(), move |now| {
+        overview.update_extras(|extras| warnings.replace(extras, now.map(Warning::from)));
     });
 }
 
@@ -262,20 +260,12 @@ fn watch_config_sync(handles: &FeatureHandles) {
 
 /// Tells health whether there is a broker session to watch: not every bot has one.
 fn spawn_session_watch(handles: &FeatureHandles, tasks: &Tasks) {
-    let (health, mut bot) = (handles.health.clone(), handles.bots.watch());
-    let stopping = tasks.stopping();
-    tasks.spawn("session-in-health", OnFailure::Log, async move {
-        loop {
-            let seen = bot.borrow_and_update().clone();
-            // The last report of an absent bot is no evidence.
-            if let Some(report) = seen.report.as_ref().filter(|_| seen.presence.answers()) {
-                let is_there = report.session.is_some() || seen.is_unreadable("/session");
-                health.watch_built_in(BROKER_SESSION, is_there);
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                changed = bot.changed() => if changed.is_err() { return },
-            }
+    let health = handles.health.clone();
+    pass_each(tasks, "session-in-health", handles.bots.watch(), move |seen| {
+        // The last report of an absent bot is no evidence.
+        if let Some(report) = seen.report.as_ref().filter(|_| seen.presence.answers()) {
+            let is_there = report.session.is_some() || seen.is_unreadable("/session");
+            health.watch_built_in(BROKER_SESSION, is_there);
         }
     });
 }
@@ -283,35 +273,24 @@ fn spawn_session_watch(handles: &FeatureHandles, tasks: &Tasks) {
 /// Passes to the overview whether the bot runs the committed config, for the state and the summary; and to health
 /// whether there is a config to watch.
 fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
-    let (handles, mut config) = (handles.clone(), handles.configs.watch());
-    let stopping = tasks.stopping();
-    tasks.spawn("config-in-overview", OnFailure::Log, async move {
-        let mut told: Option<String> = None;
-        loop {
-            let now = config.borrow_and_update().clone();
-            let has_config = now.sync != SyncState::NotApplicable;
-            if has_config {
-                watch_config_sync(&handles);
-            } else {
-                handles.health.remove_source(CONFIG_SYNC);
-            }
-            let status = now.sync.as_str().to_owned();
-            let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
-            let committed =
-                now.committed.as_ref().filter(|_| has_config).map(CommittedConfigView::version_ref);
-            let fault =
-                handles.configs.record_fault().map(|fault| format!("Config changes are refused: {fault}."));
-            handles.overview.update_extras(|extras| {
-                (extras.config_sync, extras.committed_config) = (sync, committed);
-                extras.warnings.retain(|warning| Some(warning) != told.as_ref());
-                extras.warnings.extend(fault.clone());
-            });
-            told = fault;
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                changed = config.changed() => if changed.is_err() { return },
-            }
+    let (shown, handles) = (handles.configs.watch(), handles.clone());
+    let mut warnings = ShownWarnings::default();
+    pass_each(tasks, "config-in-overview", shown, move |now| {
+        let has_config = now.sync != SyncState::NotApplicable;
+        if has_config {
+            watch_config_sync(&handles);
+        } else {
+            handles.health.remove_source(CONFIG_SYNC);
         }
+        let status = now.sync.as_str().to_owned();
+        let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
+        let committed = now.committed.as_ref().filter(|_| has_config).map(CommittedConfigView::version_ref);
+        let fault = handles.configs.record_fault();
+        let fault = fault.map(|fault| Warning::from(format!("Config changes are refused: {fault}.")));
+        handles.overview.update_extras(|extras| {
+            (extras.config_sync, extras.committed_config) = (sync, committed);
+            warnings.replace(extras, fault);
+        });
     });
 }
 

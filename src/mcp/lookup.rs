@@ -63,7 +63,7 @@ fn wrong_argument(error: &ValidationError<'_>, schema: &Value) -> FieldError {
             (place, shown(error.instance()), words_of(part))
         }
     };
-    FieldError { pointer, got, expected }
+    FieldError { pointer, got, expected, ..FieldError::default() }
 }
 
 fn known_arguments(schema: &Value) -> Vec<&str> {
@@ -106,8 +106,9 @@ fn words_of(schema: &Value) -> String {
     words
 }
 
-/// The tool, and its arguments, that make this REST call, for clients that can only call tools.
-pub(super) fn tool_of_call(method: &str, path: &str) -> Option<(&'static str, Value)> {
+/// The tool, and its arguments, that make this REST call, for clients that can only call tools. Members of the body that
+/// the tool takes are arguments of the same name.
+pub(super) fn tool_of_call(method: &str, path: &str, body: &Value) -> Option<(&'static str, Value)> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut given = ToolArguments::new();
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -115,14 +116,17 @@ pub(super) fn tool_of_call(method: &str, path: &str) -> Option<(&'static str, Va
         given.insert(name.to_owned(), value);
     }
     let is_dry = given.remove("dry_run").is_some();
-    let routes = TOOLS.iter().flat_map(|tool| tool.routes.iter().map(move |route| (tool.name, route)));
+    let routes = TOOLS.iter().flat_map(|tool| tool.routes.iter().map(move |route| (tool, route)));
     let found = routes.into_iter().find_map(|(tool, route)| Some((tool, route.arguments_of(method, path)?)));
     let (tool, arguments) = found?;
+    let taken = (tool.properties)();
+    let of_body = body.as_object().into_iter().flatten().filter(|(name, _)| taken.get(name).is_some());
+    given.extend(of_body.map(|(name, value)| (name.clone(), value.clone())));
     given.extend(arguments);
     if is_dry {
         given.insert("dry_run".to_owned(), json!(true));
     }
-    Some((tool, Value::Object(given)))
+    Some((tool.name, Value::Object(given)))
 }
 
 #[cfg(test)]
@@ -202,22 +206,40 @@ mod tests {
             ("GET", "/api/v1/health/alerts"),
             ("GET", "/api/v1/health/components/bot"),
         ] {
-            let (name, given) = tool_of_call(method, path).unwrap_or_else(|| panic!("{method} {path}"));
+            let (name, given) =
+                tool_of_call(method, path, &Value::Null).unwrap_or_else(|| panic!("{method} {path}"));
             let call = find_tool(name).unwrap().request(&object(given)).unwrap();
             assert_eq!((call.method.as_str(), call.path.as_str()), (method, path));
         }
     }
 
     #[test]
+    fn the_body_of_a_call_is_among_the_arguments_and_comes_out_the_same() {
+        for (method, path, body) in [
+            (
+                "POST",
+                "/api/v1/workflows/restart-bot/execute?dry_run=true",
+                json!({"params": {"reason": "a test", "cancel_resting": false}}),
+            ),
+            ("POST", "/api/v1/control/pause", json!({"reason": "a test", "args": {"durable": true}})),
+            ("PUT", "/api/v1/config/rollback", json!({"to": "previous", "reason": "a test"})),
+        ] {
+            let (name, given) = tool_of_call(method, path, &body).unwrap();
+            let call = find_tool(name).unwrap().request(&object(given)).unwrap();
+            assert_eq!((call.path.as_str(), call.body), (path, Some(body)), "{name}");
+        }
+    }
+
+    #[test]
     fn other_addresses_of_a_read_lead_to_its_tool() {
         let check = |path: &str, tool: &'static str, arguments: Value| {
-            assert_eq!(tool_of_call("GET", path), Some((tool, arguments)), "{path}");
+            assert_eq!(tool_of_call("GET", path, &Value::Null), Some((tool, arguments)), "{path}");
         };
         check("/api/v1/errors/BRK_008", "explain", json!({"topic": "BRK_008"}));
         check("/api/v1/workflows/restart-bot/runs", "list_workflows", json!({"workflow_id": "restart-bot"}));
         check("/api/v1/health/status", "get_health", json!({"view": "status"}));
-        assert_eq!(tool_of_call("GET", "/readyz"), None);
-        assert_eq!(tool_of_call("DELETE", "/api/v1/summary"), None);
+        assert_eq!(tool_of_call("GET", "/readyz", &Value::Null), None);
+        assert_eq!(tool_of_call("DELETE", "/api/v1/summary", &Value::Null), None);
     }
 
     #[test]

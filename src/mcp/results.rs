@@ -9,11 +9,12 @@ use botops_core::error::Problem;
 
 /// The result of a call that succeeded. The answer is in it twice, also as text, for clients that read only text.
 pub(super) fn completed_result(value: Value) -> CallToolResult {
-    let value = match value {
+    let mut value = match value {
         Value::Object(_) => value,
         // Clients expect structured content to be an object, so a text answer becomes a member of one.
         other => json!({"text": other}),
     };
+    name_tools(&mut value);
     CallToolResult::structured(value)
 }
 
@@ -45,14 +46,20 @@ pub(super) fn rpc_error(problem: &Problem) -> ErrorData {
 /// A problem whose next actions name the tool and its arguments as well.
 fn problem_for_tools(problem: &Problem) -> Value {
     let mut value = serde_json::to_value(problem).unwrap_or_default();
-    // A client of MCP calls tools and cannot use paths.
-    for action in value["next_actions"].as_array_mut().into_iter().flatten() {
+    name_tools(&mut value);
+    value
+}
+
+/// Adds to each call among the `next_actions` of an answer the tool that makes it, with its arguments: a client of MCP
+/// calls tools and cannot use paths.
+fn name_tools(answer: &mut Value) {
+    let Some(actions) = answer.get_mut("next_actions").and_then(Value::as_array_mut) else { return };
+    for action in actions {
         let method = action["method"].as_str().unwrap_or_default();
-        let found = tool_of_call(method, action["path"].as_str().unwrap_or_default());
+        let found = tool_of_call(method, action["path"].as_str().unwrap_or_default(), &action["body"]);
         if let Some((tool, arguments)) = found {
             action["tool"] = json!(tool);
             action["arguments"] = arguments;
         }
     }
-    value
 }

@@ -121,6 +121,11 @@ async fn a_tool_answers_what_rest_answers() {
                 members.remove(name);
             }
         }
+        // A client of MCP gets the tool and its arguments beside the call.
+        for action in value["next_actions"].as_array_mut().into_iter().flatten() {
+            let members = action.as_object_mut().unwrap();
+            members.retain(|name, _| name != "tool" && name != "arguments");
+        }
         value
     };
     for (tool, arguments, path) in [

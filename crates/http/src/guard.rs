@@ -26,6 +26,7 @@ use super::failed_request::{FailedRequest, method_unknown, refusal};
 use super::keyed_change::{self, KeyedChanges};
 use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeyThrottle};
 use super::operations::{ApiOperation, OperationIndex, PathMethods};
+use super::read_method::only_reads;
 use super::refusal_log::RefusalLog;
 use super::unfinished_input::UnfinishedInput;
 use super::waiting::{LONGEST_INSIDE_WAIT, LONGEST_WAIT, WaitingRequests};
@@ -123,7 +124,7 @@ impl RequestGuard {
         }
         let origin = self.cors.origin(request.headers());
         let is_json_rpc = methods.is_some_and(PathMethods::is_json_rpc);
-        let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_change = !only_reads(request.method());
         let admitted = self.admit(&request, methods, operation, peer);
         let key_id = match &admitted {
             Ok(AdmittedRequest { known: Some(known), .. }) => Some(&*known.actor.key_id),

@@ -23,6 +23,7 @@ use super::answer_shape::ShapeRequest;
 use super::auth::{Actor, KeyScope};
 use super::keyed_change::{self, KeyedChanges, StandsFor};
 use super::operations::{OperationTable, check_query};
+use super::read_method::only_reads;
 use super::waiting::{LONGEST_INSIDE_WAIT, WaitingRequests, check_inside_wait};
 use botops_core::error::{Code, Effect, Error, Problem};
 use botops_core::exact_number::read_exact_json;
@@ -141,7 +142,7 @@ impl InternalCaller {
     /// # Errors
     /// The problem that a REST client would have got, boxed since it is large.
     pub async fn call(&self, actor: &Actor, call: InternalCall) -> Result<InternalAnswer, Box<Problem>> {
-        let is_change = call.method != Method::GET;
+        let is_change = !only_reads(&call.method);
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
         let known = self.permit(actor, &call).map_err(refused)?;
         let mut request = request(actor, call).map_err(refused)?;

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::auth::KeyScope;
 use super::extract::{read_body, read_key};
+use super::read_method::only_reads;
 use botops_core::error::{Code, Effect, Error};
 use botops_core::exact_number::read_exact_json;
 use botops_core::failpoints;
@@ -142,8 +143,7 @@ impl std::fmt::Debug for KeyedChanges {
 ///
 /// A `POST` that needs only the scope `read` asks something and changes nothing.
 pub(super) fn is_change(method: &Method, scope: Option<KeyScope>) -> bool {
-    let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    writes && scope.is_some_and(|scope| scope != KeyScope::Read)
+    !only_reads(method) && scope.is_some_and(|scope| scope != KeyScope::Read)
 }
 
 impl KeyedChanges {

@@ -18,6 +18,7 @@ mod internal_call;
 mod keyed_change;
 mod limits;
 mod operations;
+mod read_method;
 mod refusal_log;
 mod routing;
 mod serve;

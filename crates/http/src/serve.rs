@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::guard::RequestGuard;
+use super::read_method::only_reads;
 use super::socket::{ClientSocket, ConnectionProgress};
 use super::unfinished_input::{BoundedBody, HEAD_LIMIT};
 use botops_core::error::{Code, Error};
@@ -136,7 +137,7 @@ async fn converse(
                 false => Body::new(BoundedBody::new(body, guard.input.clone())),
             };
             let response = match is_directed {
-                true if reads(request.method()) => guard.handle(request.map(wrap), peer.ip()).await,
+                true if only_reads(request.method()) => guard.handle(request.map(wrap), peer.ip()).await,
                 true => handle_to_the_end(tasks, guard.clone(), request.map(wrap), peer.ip()).await,
                 false => guard.refuse(wrong_hosts(hosts), peer.ip()),
             };
@@ -186,10 +187,6 @@ async fn converse(
             }
         }
     }
-}
-
-fn reads(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Answers a request that may change something, in a task of its own: a client that goes away stops no change half-way,

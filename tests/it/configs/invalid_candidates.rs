@@ -149,11 +149,17 @@ async fn what_the_bots_own_check_says_is_its_reason_and_every_finding_says_what_
     );
     assert!(errors[3]["reason"].as_str().unwrap().contains("no reason"), "{verdict:#}");
 
-    // The refusal of the change itself says both, too.
+    // The refusal of the change itself says the same, member by member.
     let etag = world.etag().await;
     let body = auto(json!({"risk_management": {"max_position_size": 4_000}}), 5.0);
     let (_, problem) = answer(world.apply(&body, &etag)).await;
-    let first = problem["errors"][0]["expected"].as_str().unwrap_or_else(|| panic!("{problem:#}"));
-    assert!(first.contains("the account holds less than that"), "{problem:#}");
+    assert_eq!(problem["errors"], verdict["errors"], "{problem:#}");
+    // What the schema finds is said alike, too.
+    let body = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.5}}});
+    let (_, verdict) = world.botops.send(Method::POST, "/api/v1/config/validate", &body).await;
+    let body = auto(json!({"risk_management": {"risk_per_trade": 0.5}}), 5.0);
+    let (_, problem) = answer(world.apply(&body, &etag)).await;
+    assert_eq!(problem["errors"], verdict["errors"], "{problem:#}");
+    assert_eq!(problem["errors"][0]["level"], "schema", "{problem:#}");
     world.botops.stop().await;
 }

@@ -71,6 +71,17 @@ async fn a_workflow_that_needs_a_missing_verb_is_refused_before_its_first_effect
     let (status, plan_of_next) =
         running.send(Method::POST, works["path"].as_str().unwrap(), &works["body"]).await;
     assert_eq!((status, impossible(&plan_of_next)), (200, Vec::new()), "{works:#}");
+    // The dry run offers the same call, and MCP the same with a tool and all of its arguments.
+    assert_eq!(plan_of_all["next_actions"][0]["path"], works["path"], "{plan_of_all:#}");
+    assert_eq!(plan_of_all["next_actions"][0]["body"]["params"]["cancel_resting"], false, "{plan_of_all:#}");
+    assert!(plan_of_next["next_actions"].is_null(), "{plan_of_next:#}");
+    let asked = json!({"workflow_id": "restart-bot", "params": {"reason": "a test of missing verbs"}});
+    let over_mcp = crate::mcp::call(&running, crate::kit::app::KEY, "run_workflow", asked).await;
+    let next = &over_mcp["structuredContent"]["next_actions"][0];
+    assert_eq!(next["tool"], "run_workflow", "{over_mcp:#}");
+    let again =
+        crate::mcp::call(&running, crate::kit::app::KEY, "run_workflow", next["arguments"].clone()).await;
+    assert_eq!(again["structuredContent"]["impossible"], json!([]), "{again:#}");
     assert_eq!(commands(&bot), Vec::<String>::new(), "the bot was not touched");
     let runs = running.get("/api/v1/workflows/restart-bot/runs").await.1;
     assert_eq!(runs["items"], json!([]), "a refused request is no run");

@@ -1,6 +1,7 @@
 //! Workflows of a real server: with a scripted bot for faults of a bot, with a real paperbot that is really restarted,
 //! and with botops killed at every point that matters.
 
+mod deaths_at_start;
 mod kills;
 mod many_runs;
 mod missing_verbs;

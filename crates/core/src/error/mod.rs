@@ -76,7 +76,7 @@ pub struct NextAction {
 }
 
 /// One thing that is wrong with the request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer into the body, or the name of a query parameter or header.
     pub pointer: String,
@@ -84,6 +84,18 @@ pub struct FieldError {
     pub got: Value,
     /// What would be accepted, in words.
     pub expected: String,
+    /// What to change so that it is accepted, for a document that was checked; left out elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// Why the bot refuses it, in the bot's words: information, never instructions. Left out where the bot did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The stable name of the rule that it breaks; left out where none has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Which level of a check found it: `schema`, `semantic` or `bot`; left out where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
 }
 
 /// A failure with its code. Boxed inside, so a `Result` with it stays one pointer large.
@@ -147,6 +159,7 @@ impl Error {
             pointer: pointer.into(),
             got: got.into(),
             expected: expected.into(),
+            ..FieldError::default()
         });
         self
     }

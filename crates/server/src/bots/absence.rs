@@ -5,11 +5,15 @@
 use chrono::{DateTime, Utc};
 
 use super::presence::{Presence, ProcessState};
+use super::unproven_starts::StartDeaths;
 use botops_contract::Hello;
 
 /// What to do where another bot answers than the one that is meant; the check of a bot says the same.
 pub(super) const ANOTHER_BOT_REMEDY: &str = "Another bot answers at this address: give both the same id (BOT_ID), correct \
      the address, or end the one that answers if two were started on it.";
+
+/// From this many deaths at its start in a row on, a bot is not to be started again before it is mended.
+const REPEATED: u32 = 2;
 
 /// What is known of a bot that does not answer.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub(super) struct AbsenceFacts<'a> {
     /// The supervisor's driver, and whether it can start a bot.
     pub driver: &'static str,
     pub can_start: bool,
+    /// How often in a row it ended by itself after it was started; `None` where it did not.
+    pub deaths: Option<&'a StartDeaths>,
     /// How many positions it reported last; `None` when it reported none at all.
     pub positions: Option<usize>,
     /// When it knew them.
@@ -37,6 +43,8 @@ pub(super) struct AbsenceFacts<'a> {
 /// What a person is told of a bot that does not answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AbsenceAdvice {
+    /// That it dies at its start again and again, and what it wrote last; `None` where it does not.
+    pub dies_at_start: Option<String>,
     /// What to do, in whole sentences.
     pub remedy: String,
     /// Who manages the positions that it reported last; `None` where it reported none.
@@ -49,12 +57,34 @@ impl AbsenceFacts<'_> {
         if !self.presence.is_offline() {
             return None;
         }
-        let remedy = match self.presence {
+        let deaths = self.deaths.filter(|deaths| deaths.count >= REPEATED && !self.another_answers);
+        let remedy = match (self.presence, deaths) {
             _ if self.another_answers => ANOTHER_BOT_REMEDY.to_owned(),
-            Presence::Hung => self.advise_on_hang(),
-            _ => self.advise_on_start(),
+            (_, Some(deaths)) => self.advise_on_deaths(deaths),
+            (Presence::Hung, None) => self.advise_on_hang(),
+            (_, None) => self.advise_on_start(),
         };
-        Some(AbsenceAdvice { remedy, unmanaged: self.describe_unmanaged() })
+        let dies_at_start = deaths.map(|deaths| self.describe_deaths(deaths));
+        Some(AbsenceAdvice { dies_at_start, remedy, unmanaged: self.describe_unmanaged() })
+    }
+
+    /// What it wrote last is a text of the bot, and stands at the end.
+    fn describe_deaths(&self, deaths: &StartDeaths) -> String {
+        let name = capitalized(&self.name());
+        let said = match deaths.last_line.as_deref() {
+            Some(line) => format!("; its last output: {}", line.trim_end_matches('.')),
+            None => String::new(),
+        };
+        format!("{name} died {} times in a row at its start{said}.", deaths.count)
+    }
+
+    /// Another start changes nothing of what makes it die.
+    fn advise_on_deaths(&self, deaths: &StartDeaths) -> String {
+        let output = match deaths.output.as_deref() {
+            Some(place) => format!("what it wrote is in {place}"),
+            None => "look into its own log".to_owned(),
+        };
+        format!("A person must mend it before it is started again: {output}.")
     }
 
     /// Its name, in the middle of a sentence.
@@ -176,6 +206,7 @@ mod tests {
             pid: Some(7),
             driver: "none",
             can_start: false,
+            deaths: None,
             positions: Some(3),
             as_of: DateTime::from_timestamp(0, 0),
         }
@@ -220,6 +251,22 @@ mod tests {
             &stopped,
             &["The bot hangs", "do not start another one", "`kill -CONT 7`", "by hand"],
             "as long as its process is stopped",
+        );
+        let deaths = |count| StartDeaths {
+            count,
+            output: Some("/d/out".to_owned()),
+            last_line: Some("KeyError".to_owned()),
+        };
+        let (once, again) = (deaths(1), deaths(3));
+        let dead = AbsenceFacts { can_start: true, deaths: Some(&once), ..gone(Some(&own)) };
+        check(&dead, &["with the workflow `restart-bot`"], "Nobody manages");
+        let dead = AbsenceFacts { deaths: Some(&again), ..dead };
+        check(&dead, &["A person must mend it", "in /d/out"], "Nobody manages");
+        let advice = dead.advise().unwrap();
+        assert!(!advice.remedy.contains("restart-bot"), "{}", advice.remedy);
+        assert_eq!(
+            advice.dies_at_start.as_deref(),
+            Some("The bot died 3 times in a row at its start; its last output: KeyError.")
         );
         let other = AbsenceFacts { another_answers: true, ..gone(Some(&own)) }.advise().unwrap();
         assert_eq!(other.remedy, ANOTHER_BOT_REMEDY);

@@ -32,6 +32,7 @@ mod snapshot;
 mod supervisor;
 mod trading_day;
 mod transport;
+mod unproven_starts;
 
 pub use absence::AbsenceAdvice;
 pub use api::{BotControl, routes};
@@ -47,7 +48,7 @@ pub use options::BotsOptions;
 pub use presence::Presence;
 pub use process::ProcessId;
 pub use reading::{TradeJournalPage, UnreadablePart};
-pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
+pub use restart_proof::{DeathProof, HoldReason, LoopRemedy, UnaskedRestart, immediate_restart};
 pub use snapshot::{BotSnapshot, DroppedItems, FirstSeen, LoopAge};
 pub use supervisor::{SupervisedProcess, Supervisor, SupervisorDriver};
 pub use trading_day::ReportedDay;

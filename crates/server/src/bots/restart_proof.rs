@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use botops_core::error::NextAction;
+use serde_json::json;
+
 use super::presence::ProcessState;
 
 /// Silence, idle CPU and quiet logs of this length, all three together, are a hang.
@@ -29,6 +32,8 @@ pub enum DeathProof {
 pub enum HoldReason {
     /// It answers, whatever it answers.
     Answers,
+    /// It answers, and its trading loop stands still: whoever restarts it gives up what it may still be doing.
+    LoopStandsStill,
     /// It never answered.
     NeverSeen,
     /// Somebody restarts it already.
@@ -50,6 +55,7 @@ impl HoldReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answers => "answers",
+            Self::LoopStandsStill => "loop_stands_still",
             Self::NeverSeen => "never_seen",
             Self::Restarting => "restarting",
             Self::NoSupervisor => "no_supervisor",
@@ -68,6 +74,49 @@ pub struct UnaskedRestart {
     pub verdict: Result<DeathProof, HoldReason>,
     /// The verdict as one sentence for people, with what they must do where botops may not act.
     pub sentence: String,
+    /// How a person ends a standstill of the trading loop; `None` while the loop goes round, or does not say.
+    pub loop_remedy: Option<LoopRemedy>,
+}
+
+/// How a person ends a standstill of the trading loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoopRemedy {
+    /// `restart-bot` with `mode: immediate`, which asks the loop for nothing.
+    ImmediateRestart,
+    /// By hand: no supervisor is set.
+    NoSupervisor,
+    /// By hand: the bot does not tell its starts apart, so that no restart of it can be confirmed.
+    NoBootEpoch,
+}
+
+/// The call that restarts the bot without asking its loop for anything. Its effect is that of a kill, so a person decides
+/// for it.
+pub fn immediate_restart() -> NextAction {
+    NextAction {
+        operation: "execute_workflow".to_owned(),
+        method: "POST".to_owned(),
+        path: "/api/v1/workflows/restart-bot/execute".to_owned(),
+        body: Some(json!({"params": {"mode": "immediate", "reason": "its trading loop stands still"}})),
+        scope: Some("operate".to_owned()),
+    }
+}
+
+impl LoopRemedy {
+    /// The remedy as one sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ImmediateRestart => {
+                "A person decides whether to end it: workflow `restart-bot` with `mode: immediate` (graceful waits for the \
+                 loop)."
+            }
+            Self::NoSupervisor => {
+                "A person restarts it by hand; with BOT_SUPERVISOR set, `restart-bot` with `mode: immediate` would."
+            }
+            Self::NoBootEpoch => {
+                "A person restarts it by hand: it names no `boot_epoch`, so `restart-bot` cannot confirm a new start."
+            }
+        }
+    }
 }
 
 impl UnaskedRestart {
@@ -78,8 +127,9 @@ impl UnaskedRestart {
 
     /// True when a person has to act, because botops will not.
     pub fn needs_person(&self) -> bool {
-        use HoldReason::{NeverSeen, NoSupervisor, Unseen, Working, Writing};
-        matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing))
+        use HoldReason::{LoopStandsStill, NeverSeen, NoSupervisor, Unseen, Working, Writing};
+        let left = matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing));
+        left || self.verdict == Err(LoopStandsStill)
     }
 
     /// The verdict before the first poll.
@@ -88,11 +138,11 @@ impl UnaskedRestart {
     }
 
     fn proven(proof: DeathProof, sentence: impl Into<String>) -> Self {
-        Self { verdict: Ok(proof), sentence: sentence.into() }
+        Self { verdict: Ok(proof), sentence: sentence.into(), loop_remedy: None }
     }
 
     fn held(reason: HoldReason, sentence: impl Into<String>) -> Self {
-        Self { verdict: Err(reason), sentence: sentence.into() }
+        Self { verdict: Err(reason), sentence: sentence.into(), loop_remedy: None }
     }
 }
 
@@ -112,6 +162,8 @@ pub(super) enum LogActivity {
 pub(super) struct DeathEvidence<'a> {
     /// The newest question was answered, in whatever way: with the contract, with an error, with nonsense.
     pub answers: bool,
+    /// It answers, and its trading loop stands still by what it says of it.
+    pub loop_stands_still: bool,
     /// It answered with the contract once, in this run of botops or an earlier one.
     pub ever_seen: bool,
     /// A restart that somebody asked for is under way.
@@ -137,14 +189,25 @@ pub(super) struct DeathEvidence<'a> {
     pub log: LogActivity,
     /// The bot tells its starts apart: by a process number or by a boot epoch.
     pub tells_starts_apart: bool,
+    /// The bot names a boot epoch, by which a restart of it is confirmed.
+    pub names_boot_epoch: bool,
     /// Where it should answer, for people.
     pub address: &'a str,
 }
 
 impl DeathEvidence<'_> {
     pub(super) fn decide(&self) -> UnaskedRestart {
-        use HoldReason::{Answers, NeverSeen, NoSupervisor, Restarting, Unseen};
+        use HoldReason::{Answers, LoopStandsStill, NeverSeen, NoSupervisor, Restarting, Unseen};
         let address = self.address;
+        if self.answers && self.loop_stands_still {
+            let remedy = self.loop_remedy();
+            let sentence = format!(
+                "The bot's trading loop stands still, and nothing that answers is restarted unasked. {}",
+                remedy.sentence()
+            );
+            let held = UnaskedRestart::held(LoopStandsStill, sentence);
+            return UnaskedRestart { loop_remedy: Some(remedy), ..held };
+        }
         if self.answers {
             return UnaskedRestart::held(
                 Answers,
@@ -203,6 +266,16 @@ impl DeathEvidence<'_> {
             );
         }
         UnaskedRestart::proven(proof, sentence)
+    }
+
+    fn loop_remedy(&self) -> LoopRemedy {
+        if !self.can_start {
+            LoopRemedy::NoSupervisor
+        } else if !self.names_boot_epoch {
+            LoopRemedy::NoBootEpoch
+        } else {
+            LoopRemedy::ImmediateRestart
+        }
     }
 
     /// Of a process that lives and is silent: hung, or only slow.
@@ -264,6 +337,7 @@ mod tests {
     fn hung() -> DeathEvidence<'static> {
         DeathEvidence {
             answers: false,
+            loop_stands_still: false,
             ever_seen: true,
             is_restarting: false,
             driver: "spawn",
@@ -276,6 +350,7 @@ mod tests {
             idle_for: 40 * S,
             cpu_moved: false,
             tells_starts_apart: true,
+            names_boot_epoch: true,
             log: LogActivity::Invisible,
             address: "/run/bot.sock",
         }
@@ -320,6 +395,23 @@ mod tests {
             let answering = DeathEvidence { answers: true, process, ..hung() };
             check(&answering, Err(HoldReason::Answers));
         }
+    }
+
+    #[test]
+    fn a_loop_that_stands_still_is_left_to_a_person_with_what_works() {
+        let still = DeathEvidence { answers: true, loop_stands_still: true, ..hung() };
+        let check = |evidence: &DeathEvidence<'_>, remedy: LoopRemedy| {
+            let found = evidence.decide();
+            assert_eq!(found.verdict, Err(HoldReason::LoopStandsStill), "{}", found.sentence);
+            assert!(found.needs_person() && !found.is_allowed());
+            assert_eq!(found.loop_remedy, Some(remedy), "{}", found.sentence);
+        };
+        check(&still, LoopRemedy::ImmediateRestart);
+        check(&DeathEvidence { can_start: false, ..still.clone() }, LoopRemedy::NoSupervisor);
+        check(&DeathEvidence { names_boot_epoch: false, ..still.clone() }, LoopRemedy::NoBootEpoch);
+        // What does not answer is judged by its process alone.
+        let silent = DeathEvidence { answers: false, ..still };
+        assert_eq!(silent.decide().loop_remedy, None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::process::{self, ProcessId, START_VARIABLE};
+use super::unproven_starts::{self, StartDeaths, UnprovenStarts};
 use botops_core::durable_file;
 use botops_core::error::{Code, Error};
 use botops_core::regular_file::{open_regular, read_regular_text};
@@ -84,6 +85,7 @@ pub struct Supervisor {
     record: Arc<PathBuf>,
     /// All that what it starts has in its environment: botops' own holds keys that are not the bot's.
     environment: Arc<BTreeMap<String, SecretString>>,
+    starts: Arc<UnprovenStarts>,
 }
 
 impl Supervisor {
@@ -94,7 +96,12 @@ impl Supervisor {
         let record = folder.join("supervised.json");
         // A start's mark names this path, whatever folder the next botops is started in.
         let record = std::path::absolute(&record).unwrap_or(record);
-        Self { driver: Arc::new(driver), record: Arc::new(record), environment: Arc::new(environment) }
+        Self {
+            driver: Arc::new(driver),
+            record: Arc::new(record),
+            environment: Arc::new(environment),
+            starts: Arc::default(),
+        }
     }
 
     /// The driver's name, as settings and messages give it.
@@ -161,8 +168,8 @@ impl Supervisor {
         if let Some(running) = self.started_processes().first() {
             return Ok(Some(running.pid));
         }
-        match &*self.driver {
-            SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
+        let started = match &*self.driver {
+            SupervisorDriver::None => return Err(Error::new(Code::SupervisorMissing)),
             SupervisorDriver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
             SupervisorDriver::Systemd { unit, user } => {
                 self.run_helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
@@ -170,7 +177,71 @@ impl Supervisor {
             SupervisorDriver::Command { argv } => {
                 self.run_helper(argv, Some(&self.new_mark())).await.map(|()| None)
             }
+        };
+        if started.is_ok() {
+            self.starts.count_start();
         }
+        started
+    }
+
+    /// Notes that the bot answers.
+    pub(super) fn note_answer(&self) {
+        self.starts.note_answer();
+    }
+
+    /// Notes that the bot runs and is told to end: it did not die at its start.
+    pub(crate) fn note_wanted_end(&self) {
+        self.starts.forget();
+    }
+
+    /// Whether the bot was started and nothing is proven of it yet.
+    pub(super) fn has_unproven_start(&self) -> bool {
+        self.starts.count() > 0
+    }
+
+    /// How often in a row the bot ended by itself after it was started here; `None` where it did not, or that cannot be
+    /// seen. Takes as long as its manager takes to answer.
+    pub(super) async fn find_start_deaths(&self) -> Option<StartDeaths> {
+        let started = self.starts.count();
+        let last_ended = match &*self.driver {
+            _ if started == 0 => return None,
+            SupervisorDriver::Systemd { .. } => self.says_stopped().await?,
+            _ => self.started_processes().is_empty(),
+        };
+        let count = if last_ended { started } else { started - 1 };
+        let last_line = self.last_output_line().await;
+        (count > 0).then(|| StartDeaths { count, output: self.output_place(), last_line })
+    }
+
+    /// Where what the bot writes to its terminal can be read, for people; `None` where it goes nowhere.
+    fn output_place(&self) -> Option<String> {
+        match &*self.driver {
+            SupervisorDriver::None | SupervisorDriver::Command { .. } => None,
+            SupervisorDriver::Spawn { output, .. } => {
+                let output = std::path::absolute(output).unwrap_or_else(|_| output.clone());
+                Some(output.display().to_string())
+            }
+            SupervisorDriver::Systemd { unit, user } => {
+                Some(format!("`journalctl{} -u {unit}`", if *user { " --user" } else { "" }))
+            }
+        }
+    }
+
+    /// That the bot ended right after its start, with what it wrote last (a text of the bot), as the end of a sentence.
+    pub(crate) async fn describe_early_end(&self) -> String {
+        let wrote = match (self.output_place(), self.last_output_line().await) {
+            (None, _) => "its own log says why".to_owned(),
+            (Some(place), None) => format!("its output is in {place}"),
+            (Some(place), Some(line)) => format!("its output is in {place}, the last line: {line}"),
+        };
+        format!("ended again at its start; {wrote}")
+    }
+
+    /// The last line that the bot wrote to its terminal, without secrets; `None` where it cannot be read here.
+    async fn last_output_line(&self) -> Option<String> {
+        let SupervisorDriver::Spawn { output, .. } = &*self.driver else { return None };
+        let output = output.clone();
+        tokio::task::spawn_blocking(move || unproven_starts::last_line(&output)).await.ok().flatten()
     }
 
     /// Ends what this supervisor started and these processes of the bot: asks (SIGTERM, or the service manager), and
@@ -179,6 +250,9 @@ impl Supervisor {
     /// # Errors
     /// [`Code::SupervisorMissing`] where there is no supervisor; [`Code::BotNotStarted`] when its manager fails.
     pub async fn stop(&self, bot: &[ProcessId], grace: Duration) -> Result<bool, Error> {
+        if !bot.is_empty() {
+            self.note_wanted_end();
+        }
         match &*self.driver {
             SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
             SupervisorDriver::Spawn { .. } | SupervisorDriver::Command { .. } => {

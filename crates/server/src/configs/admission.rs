@@ -480,6 +480,7 @@ fn refuse_restart(schema: &ConfigSchema, document: &ConfigDocument, restart: &[S
         pointer: pointer.clone(),
         got: schema.shown(pointer, document.value.pointer(pointer).unwrap_or(&Value::Null)),
         expected: "left as it is, or sent with `restart: true`".to_owned(),
+        ..FieldError::default()
     });
     Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()))
 }

@@ -14,7 +14,8 @@ impl FieldDefects {
         got: impl Into<Value>,
         expected: impl Into<String>,
     ) {
-        self.0.push(FieldError { pointer: pointer.into(), got: got.into(), expected: expected.into() });
+        let (pointer, got, expected) = (pointer.into(), got.into(), expected.into());
+        self.0.push(FieldError { pointer, got, expected, ..FieldError::default() });
     }
 
     /// Checks that a time in seconds lies within these bounds; an absent one is fine.

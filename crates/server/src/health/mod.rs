@@ -45,6 +45,6 @@ pub use checks::{AllowedAddress, HealthSource, SourceFact};
 pub use handle::Health;
 pub use model::{Criticality, HealthLevel, HealthStatus, RecoveryCandidate};
 pub use options::HealthOptions;
-pub use recovery::{HandlerEnd, RecoveryRun, WorkflowFact, WorkflowRunner};
+pub use recovery::{HandlerEnd, PersonMust, RecoveryRun, WorkflowFact, WorkflowRunner};
 pub use render::HealthSummary;
 pub use status::StatusCounts;

@@ -433,6 +433,7 @@ fn unknown_components(window: &MaintenanceWindow, status: &StatusEngine) -> Vec<
             pointer: format!("/components/{index}"),
             got: clean(id, 80).into(),
             expected: "a component that is watched".to_owned(),
+            ..FieldError::default()
         })
         .collect()
 }

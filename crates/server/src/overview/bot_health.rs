@@ -50,6 +50,13 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
     if !faults.is_empty() {
         return (BotHealthStatus::Degraded, faults.join(" "));
     }
+    if let Some(trouble) = &moment.extras.bot_trouble {
+        // One answer has one verdict: what the health checks found counts, though nothing else shows it.
+        return (
+            BotHealthStatus::Degraded,
+            format!("The bot answers, and its health checks say: {trouble}."),
+        );
+    }
     let reason = match report.phase {
         BotPhase::Paused => {
             let given = PauseView::of(moment).map(|pause| format!(" {}", pause.sentence()));

@@ -11,6 +11,7 @@ use super::remedies::session_state;
 use super::state_view::LastKnownView;
 use super::summary_view::{RecentError, SummaryView, TroubleBrief};
 use super::wording::without_full_stop;
+use botops_core::error::NextAction;
 
 /// The whole summary as Markdown.
 pub(super) fn render_markdown(view: &SummaryView) -> String {
@@ -20,6 +21,7 @@ pub(super) fn render_markdown(view: &SummaryView) -> String {
     let _ = writeln!(page, "{}\n", safe(&view.health_reason));
     facts(&mut page, view);
     list(&mut page, "Warnings", view.warnings.iter().map(|warning| safe(warning)));
+    list(&mut page, "Next calls", view.next_actions.iter().map(next_call));
     positions(&mut page, view);
     errors(&mut page, view);
     list(&mut page, "No entry because", view.no_entry_reasons.iter().flatten().map(|reason| safe(reason)));
@@ -145,13 +147,20 @@ fn errors(page: &mut String, view: &SummaryView) {
 fn error_entry(error: &RecentError) -> String {
     let severity = error.severity;
     let (code, message) = (safe(&error.error_code), safe(&error.message));
-    let mut entry = format!("{code} ({severity}, {}): {message}", happened_at(error));
+    let times = error.times.map(|times| format!("{times} times, last ")).unwrap_or_default();
+    let mut entry = format!("{code} ({severity}, {times}{}): {message}", happened_at(error));
     for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)] {
         if !text.is_empty() {
             let _ = write!(entry, " {label}: {}", safe(text));
         }
     }
     entry
+}
+
+/// A call as one line that can be sent.
+fn next_call(action: &NextAction) -> String {
+    let body = action.body.as_ref().map(|body| format!(" {body}"));
+    format!("`{} {}{}`", action.method, action.path, body.unwrap_or_default())
 }
 
 /// When a failure happened, or that its time is not known.

@@ -28,6 +28,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod warning;
 mod warnings;
 mod wording;
 
@@ -39,3 +40,4 @@ pub use model::{ConfigSync, OverviewExtras, OverviewOptions, RunningWorkflow};
 pub use state_view::StateView;
 pub use summary::{SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS};
 pub use summary_view::SummaryView;
+pub use warning::Warning;

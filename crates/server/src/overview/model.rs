@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::warning::Warning;
+
 /// What the overview gets from the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct OverviewOptions {
@@ -29,6 +31,8 @@ pub struct OverviewExtras {
     pub system_health: Option<String>,
     /// The components that decide it, with their reasons; `None` while it is healthy.
     pub system_health_reason: Option<String>,
+    /// What health says of the bot itself, where that is CRITICAL or DOWN: the summary says nothing else of it.
+    pub bot_trouble: Option<String>,
     /// When the newest closed trade of the record was closed; `None` while none is known.
     pub last_closed_trade: Option<DateTime<Utc>>,
     /// Whether changes cannot be recorded at the moment.
@@ -36,7 +40,7 @@ pub struct OverviewExtras {
     /// The workflow run in progress.
     pub workflow: Option<RunningWorkflow>,
     /// Warnings of other features, worst first.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl OverviewExtras {

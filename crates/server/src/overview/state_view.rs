@@ -15,6 +15,7 @@ use super::bot_health::{BotHealthStatus, decide_health};
 use super::model::{ConfigSync, OverviewExtras};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
+use super::warning::Warning;
 use super::warnings::collect_warnings;
 use super::wording::{to_seconds, without_full_stop};
 use crate::bots::{BotSnapshot, Presence, ReportedDay, UnreadablePart, open_profit};
@@ -99,7 +100,8 @@ pub struct StateView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseView>,
     /// What deserves attention, worst first.
-    pub warnings: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub warnings: Vec<Warning>,
     /// Every part that is `null` as a whole, and every field that the bot gives as unknown, with the reason.
     pub unknown: Vec<UnknownPart>,
     /// Parts of the bot's answers that could not be read, at most 50. They count as not given.

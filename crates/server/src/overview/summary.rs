@@ -5,6 +5,7 @@
 //! that returns it. Texts of the bot are clipped by what they cost, so a hostile text shrinks and plain prose stays.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::SubsecRound;
@@ -20,12 +21,13 @@ use super::state_view::{StateView, total_open_profit};
 use super::summary_view::{
     AccountBrief, OmittedCall, OmittedItem, PositionBrief, RecentError, SummaryView, TroubleBrief,
 };
+use super::warning::Warning;
 use super::{markdown, tokens};
-use crate::bots::{DroppedItems, open_profit};
+use crate::bots::{DroppedItems, LoopRemedy, immediate_restart, open_profit};
 use crate::errors::{ReportedError, reported_only};
 use crate::events::{Event, OWN_SOURCE};
 use botops_contract::{BotTradingDay, Position, SemanticError};
-use botops_core::error::Code;
+use botops_core::error::{Code, NextAction};
 
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
@@ -101,7 +103,7 @@ struct SummarySource<'a> {
     moment: &'a StateMoment<'a>,
     largest: Vec<PositionBrief>,
     share_unknown: Option<String>,
-    errors: Vec<ReportedError<'a>>,
+    errors: Vec<RepeatedError<'a>>,
     error_count: usize,
 }
 
@@ -121,15 +123,19 @@ impl<'a> SummarySource<'a> {
             largest: largest_positions(positions, share_unknown.is_none()),
             share_unknown,
             error_count: last_hour.max(count),
-            errors,
+            errors: gather_repetitions(errors),
         }
     }
 
     fn shorten(&self, limits: SummaryLimits) -> SummaryView {
         let state = self.state;
         let mut clipper = TextClipper { tokens: limits.text, cut: 0 };
-        let warnings: Vec<String> =
-            state.warnings.iter().take(limits.warnings).map(|warning| clipper.clip(warning)).collect();
+        let warnings: Vec<String> = state
+            .warnings
+            .iter()
+            .take(limits.warnings)
+            .map(|warning| clipper.clip_warning(warning))
+            .collect();
         let top_positions: Vec<PositionBrief> = self.largest.iter().take(limits.positions).cloned().collect();
         let recent_errors: Vec<RecentError> =
             self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits)).collect();
@@ -223,6 +229,7 @@ impl<'a> SummarySource<'a> {
             top_positions,
             recent_errors,
             no_entry_reasons,
+            next_actions: next_actions(self.moment),
         };
         view.omitted = self.list_omitted(&view, clipper.cut);
         view
@@ -232,6 +239,7 @@ impl<'a> SummarySource<'a> {
         let positions = view.position_count.unwrap_or(0);
         let orders = self.state.orders.as_ref().map_or(0, Vec::len) + self.moment.snapshot.dropped.orders;
         let reasons = self.state.no_entry_reasons.as_ref().map_or(0, Vec::len);
+        let shown_errors = view.recent_errors.iter().map(|error| error.times.unwrap_or(1)).sum();
         let counts = [
             (
                 "positions",
@@ -239,7 +247,7 @@ impl<'a> SummarySource<'a> {
                 "/api/v1/state?fields=positions",
             ),
             ("orders", orders, "/api/v1/state?fields=orders"),
-            ("errors", self.error_count.saturating_sub(view.recent_errors.len()), "/api/v1/errors"),
+            ("errors", self.error_count.saturating_sub(shown_errors), "/api/v1/errors"),
             (
                 "warnings",
                 self.state.warnings.len().saturating_sub(view.warnings.len()),
@@ -271,9 +279,38 @@ impl TextClipper {
         self.cut += usize::from(clipped.len() != text.len());
         clipped
     }
+
+    /// Cuts what is wrong, and not what to do.
+    fn clip_warning(&mut self, warning: &Warning) -> String {
+        let clipped = warning.clip(self.tokens);
+        self.cut += usize::from(clipped.len() != warning.len());
+        clipped
+    }
 }
 
-fn error_brief(one: &ReportedError<'_>, limits: SummaryLimits) -> RecentError {
+/// A failure, the newest of those that say the same, and how many they are.
+struct RepeatedError<'a> {
+    newest: ReportedError<'a>,
+    times: usize,
+}
+
+/// Failures that say the same as one, in the order of the newest of each.
+fn gather_repetitions(errors: Vec<ReportedError<'_>>) -> Vec<RepeatedError<'_>> {
+    let mut gathered: Vec<RepeatedError<'_>> = Vec::new();
+    let mut places = HashMap::new();
+    for one in errors {
+        let says = (one.is_own, &one.error.error_code, &one.error.message, &one.error.cause);
+        let place = *places.entry(says).or_insert(gathered.len());
+        match gathered.get_mut(place) {
+            Some(known) => known.times += 1,
+            None => gathered.push(RepeatedError { newest: one, times: 1 }),
+        }
+    }
+    gathered
+}
+
+fn error_brief(repeated: &RepeatedError<'_>, limits: SummaryLimits) -> RecentError {
+    let one = &repeated.newest;
     let (error, tokens) = (one.error, limits.error_text);
     RecentError {
         source: one.is_own.then_some(OWN_SOURCE),
@@ -285,7 +322,16 @@ fn error_brief(one: &ReportedError<'_>, limits: SummaryLimits) -> RecentError {
         remediation: tokens::clip(&error.remediation, tokens),
         timestamp: error.timestamp.map(|at| at.trunc_subsecs(0)),
         first_seen_at: one.first_seen_at.map(|at| at.trunc_subsecs(0)),
+        times: Some(repeated.times).filter(|times| *times > 1),
     }
+}
+
+/// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
+fn next_actions(moment: &StateMoment<'_>) -> Vec<NextAction> {
+    let remedy = moment.snapshot.unasked_restart.loop_remedy;
+    let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
+    let is_free = moment.extras.workflow.is_none();
+    if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() }
 }
 
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.

@@ -10,6 +10,7 @@ use super::pause_view::PauseView;
 use super::state_view::LastKnownView;
 use crate::bots::{Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, BotTradingDay, Severity, TradingMode};
+use botops_core::error::NextAction;
 
 /// The call that returns what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -85,6 +86,9 @@ pub struct RecentError {
     /// When botops first saw it (UTC), for a failure without `timestamp`: it counts as of then. Left out otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen_at: Option<DateTime<Utc>>,
+    /// How many failures say the same, this one included; the newest is shown. Left out where it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<usize>,
 }
 
 /// The state of the breaker or the session, with the remedy when it is not normal.
@@ -157,6 +161,9 @@ pub struct SummaryView {
     pub account: Option<AccountBrief>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
+    /// Calls that end what is wrong, ready to be sent once a person decided for it; left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next_actions: Vec<NextAction>,
     /// The largest positions by market value, regardless of sign.
     pub top_positions: Vec<PositionBrief>,
     /// Why `share_pct` of these positions is `null`; left out when what all positions are worth is known.

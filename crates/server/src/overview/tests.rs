@@ -11,8 +11,9 @@ use super::bot_health::BotHealthStatus;
 use super::model::{ConfigSync, OverviewExtras, RunningWorkflow};
 use super::moment::StateMoment;
 use super::state_view::StateView;
+use super::warning::Warning;
 use super::{example, summary};
-use crate::bots::{BotSnapshot, FirstSeen, Presence};
+use crate::bots::{AbsenceAdvice, BotSnapshot, FirstSeen, Presence};
 use crate::errors::{ReportedError, UndatedErrors};
 use botops_contract::{BotPhase, BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 
@@ -370,7 +371,9 @@ fn a_usual_state_fits_without_shortening() {
         report.positions = Some(vec![position; 8]);
         let error = report.error_list()[0].clone();
         let at = |n| error.timestamp.map(|first| first + Duration::from_secs(n));
-        let failures = (0..3).map(|n| SemanticError { timestamp: at(n), ..error.clone() });
+        let message = |n| format!("{} {n}", error.message);
+        let failures =
+            (0..3).map(|n| SemanticError { timestamp: at(n), message: message(n), ..error.clone() });
         report.recent_errors = Some(failures.collect());
         report.error_count_last_hour = Some(12);
     });
@@ -381,6 +384,41 @@ fn a_usual_state_fits_without_shortening() {
     assert!(remediation.ends_with("closed."), "{remediation}");
     let omitted: Vec<_> = summary["omitted"].as_array().unwrap().iter().map(|left| &left["what"]).collect();
     assert_eq!(omitted, ["positions", "orders", "errors"]);
+}
+
+#[test]
+fn failures_that_say_the_same_are_one_with_how_often_it_came() {
+    let snapshot = seen_with(|report| {
+        let error = report.error_list()[0].clone();
+        let at = |n| error.timestamp.map(|first| first + Duration::from_secs(n));
+        let mut failures: Vec<_> =
+            (0..4).map(|n| SemanticError { timestamp: at(n), ..error.clone() }).collect();
+        failures.push(SemanticError { timestamp: at(9), cause: "another cause".to_owned(), ..error.clone() });
+        report.recent_errors = Some(failures);
+    });
+    let summary = render(&snapshot, &OverviewExtras::default());
+    let errors = summary["recent_errors"].as_array().unwrap();
+    assert_eq!((errors.len(), &errors[1]["times"]), (2, &serde_json::json!(4)), "{errors:#?}");
+    assert_eq!(errors[1]["timestamp"], "2026-11-23T15:12:12Z", "the newest is shown");
+    assert!(errors[0]["times"].is_null() && errors[0]["cause"] == "another cause", "{errors:#?}");
+    assert!(!summary["omitted"].to_string().contains("errors"), "all of them are shown: {summary:#}");
+}
+
+#[test]
+fn a_remedy_stands_whole_however_long_what_the_bot_says_is() {
+    let remedy = "A person must mend it before it is started again: what it wrote is in /srv/bots/momentum/botops-data/logs/\
+                  bot-output.txt.";
+    let dies =
+        format!("The bot died 3 times in a row at its start; its last output: {}.", "KeyError: ".repeat(40));
+    let absence = AbsenceAdvice { dies_at_start: Some(dies), remedy: remedy.to_owned(), unmanaged: None };
+    let snapshot =
+        BotSnapshot { absence: Some(Arc::new(absence)), ..away(Presence::Exited, &"gone ".repeat(100)) };
+    let many = (0..30).map(|n| Warning::from(format!("warning {n}: {}", "words ".repeat(60)))).collect();
+    let extras = OverviewExtras { warnings: many, ..OverviewExtras::default() };
+    let summary = render(&snapshot, &extras);
+    let told = summary["warnings"].as_array().unwrap().iter().filter_map(|text| text.as_str());
+    let told: Vec<&str> = told.filter(|text| text.contains("in a row")).collect();
+    assert!(told.len() == 1 && told[0].ends_with(remedy) && told[0].contains('…'), "{told:?}");
 }
 
 /// The summary as JSON, after holding both forms to the bounds.
@@ -488,7 +526,7 @@ proptest! {
                 state: text(15),
                 step: Some(text(0)),
             }),
-            warnings: (0..warnings).map(text).collect(),
+            warnings: (0..warnings).map(|at| Warning::with_remedy(&text(at), &text(at + 1))).collect(),
             ..OverviewExtras::default()
         };
         let summary = render(&snapshot, &extras);

@@ -16,8 +16,9 @@ use super::artifacts::ArtifactStore;
 use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
-    WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, find_missing_needs,
-    plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs, warn_of_lost_pause,
+    WorkflowRunState, admit_run, call_that_works, describe_default_lack, describe_missing_needs,
+    find_missing_needs, find_workable_params, plan_steps, record_ended_commands, refuse_missing_needs,
+    request_cancel, resume_runs, warn_of_lost_pause,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};
@@ -272,10 +273,13 @@ impl Workflows {
         let world = self.launcher.world();
         let steps = plan_steps(&known.workflow, world, &params, &run).await;
         let warnings = warn_of_lost_pause(&known.workflow, &steps, &world.bots.snapshot());
+        let is_impossible = steps.iter().any(|step| !step.missing.is_empty());
+        let workable = is_impossible.then(|| find_workable_params(&known.workflow, &params, world)).flatten();
+        let next = workable.iter().map(|changes| call_that_works(id, &params, changes)).collect();
         let lock = known.workflow.lock_key(self.launcher.world().bots.id());
         self.store
             .read(move |connection| {
-                Ok(views::render_plan(connection, &known, &params, lock, steps, warnings)?)
+                Ok(views::render_plan(connection, &known, &params, lock, steps, warnings, next)?)
             })
             .await
     }

@@ -19,6 +19,7 @@ use super::run::{
 };
 use crate::operations_log::{self, OperationKind, OperationRow};
 use botops_core::durable_deadline::DurableDeadline;
+use botops_core::error::NextAction;
 
 /// How many runs are shown with a workflow.
 const LAST_RUNS: u32 = 5;
@@ -249,6 +250,10 @@ pub struct WorkflowPlanView {
     /// What is known to make the run impossible: an execution is refused with `BOT_004` or `BOT_020` before anything is
     /// done. Empty when nothing is known to.
     pub impossible: Vec<MissingNeedView>,
+    /// The call that says what it would do with parameters of which nothing is known to be missing; left out where the run
+    /// is possible, or none such are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next_actions: Vec<NextAction>,
     /// The parameters, with defaults filled in.
     #[schema(value_type = Object)]
     pub params: Value,
@@ -485,6 +490,7 @@ pub(super) fn render_plan(
     lock: Option<String>,
     steps: Vec<PlannedStepView>,
     warnings: Vec<String>,
+    next_actions: Vec<NextAction>,
 ) -> rusqlite::Result<WorkflowPlanView> {
     let definition = &known.workflow.definition;
     let mut locks = Vec::new();
@@ -507,6 +513,7 @@ pub(super) fn render_plan(
         forecast,
         warnings,
         impossible: steps.iter().flat_map(|step| step.missing.clone()).collect(),
+        next_actions,
         predicted_outputs: predict_outputs(&known.workflow, params, &steps),
         params: params.clone(),
         steps,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::bot_link::BotLink;
 use crate::bots::presence::{Presence, ProcessState};
 use crate::bots::restart_proof::{DeathEvidence, HUNG_AFTER, LogActivity, UnaskedRestart};
+use crate::bots::snapshot::{BotSnapshot, LoopAge};
+use crate::bots::unproven_starts::StartDeaths;
 use botops_contract::Hello;
 
 /// How often the log folder and the supervisor are asked while the bot is silent.
@@ -17,11 +19,12 @@ const OUTSIDE_EVERY: Duration = Duration::from_secs(2);
 const LOG_FILES_MAX: usize = 2_000;
 
 /// What only the machine shows: the log folder, and what the supervisor says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct OutsideEvidence {
     at: Instant,
     supervisor_says_stopped: Option<bool>,
     newest_log: Option<SystemTime>,
+    start_deaths: Option<StartDeaths>,
 }
 
 /// CPU time (kernel ticks) of the bot's processes, since when it has not moved, and whether it did before.
@@ -57,12 +60,8 @@ impl DeathWatch {
     }
 
     /// Collects what is known of a bot that does not answer, and decides whether it is proven dead.
-    pub(super) fn decide(
-        &mut self,
-        presence: Presence,
-        hello: Option<&Hello>,
-        answers: bool,
-    ) -> UnaskedRestart {
+    pub(super) fn decide(&mut self, snapshot: &BotSnapshot, answers: bool) -> UnaskedRestart {
+        let (presence, hello) = (snapshot.presence, snapshot.hello.as_deref());
         if answers {
             (self.cpu, self.pending, self.outside) = (None, None, None);
         }
@@ -76,7 +75,7 @@ impl DeathWatch {
             self.collect_outside(hello, process, silent_for);
         }
         let supervisor = &self.link.options.supervisor;
-        let log = match self.outside {
+        let log = match &self.outside {
             None => LogActivity::NotRead,
             Some(OutsideEvidence { newest_log: None, .. }) => LogActivity::Invisible,
             Some(OutsideEvidence { newest_log: Some(at), .. }) => {
@@ -85,6 +84,9 @@ impl DeathWatch {
         };
         let evidence = DeathEvidence {
             answers,
+            // A report of a bot that does not answer says nothing of its loop now.
+            loop_stands_still: presence.answers()
+                && snapshot.loop_age().is_some_and(|age| LoopAge::stands_still(&age)),
             ever_seen: hello.is_some(),
             is_restarting: presence == Presence::Reloading,
             driver: supervisor.driver(),
@@ -92,15 +94,24 @@ impl DeathWatch {
             process,
             pid: processes.known.first().map(|process| process.pid),
             claimed: processes.claimed_living().map(|process| process.pid),
-            supervisor_says_stopped: self.outside.and_then(|outside| outside.supervisor_says_stopped),
+            supervisor_says_stopped: self
+                .outside
+                .as_ref()
+                .and_then(|outside| outside.supervisor_says_stopped),
             silent_for,
             idle_for,
             cpu_moved,
             log,
             tells_starts_apart: hello.is_none_or(|hello| hello.pid.is_some() || hello.boot_epoch.is_some()),
+            names_boot_epoch: snapshot.report.as_ref().is_none_or(|report| report.boot_epoch.is_some()),
             address: &self.link.options.address.to_string(),
         };
         evidence.decide()
+    }
+
+    /// How often in a row the bot ended by itself after it was started; `None` where it did not.
+    pub(super) fn start_deaths(&self) -> Option<&StartDeaths> {
+        self.outside.as_ref()?.start_deaths.as_ref()
     }
 
     /// Since when the CPU time of the bot's processes has not moved, and whether it ever did while it was watched.
@@ -115,13 +126,14 @@ impl DeathWatch {
     /// Begins to read the log folder and to ask the supervisor where the answer can matter. A folder on a disk that hangs
     /// keeps this task, not the poll.
     fn collect_outside(&mut self, hello: Option<&Hello>, process: ProcessState, silent_for: Duration) {
-        let is_recent = self.outside.is_some_and(|outside| outside.at.elapsed() < OUTSIDE_EVERY);
+        let is_recent = self.outside.as_ref().is_some_and(|outside| outside.at.elapsed() < OUTSIDE_EVERY);
         let unseen = process == ProcessState::Unknown;
         let may_be_hung = process != ProcessState::Gone && silent_for + OUTSIDE_EVERY * 2 >= HUNG_AFTER;
-        if self.pending.is_some() || is_recent || !(unseen || may_be_hung) {
+        let supervisor = self.link.options.supervisor.clone();
+        let may_have_died = supervisor.has_unproven_start();
+        if self.pending.is_some() || is_recent || !(unseen || may_be_hung || may_have_died) {
             return;
         }
-        let supervisor = self.link.options.supervisor.clone();
         let folder = hello.and_then(|hello| hello.log_dir.clone());
         self.pending = Some(Box::pin(async move {
             let newest_log = match folder {
@@ -129,7 +141,8 @@ impl DeathWatch {
                 None => None,
             };
             let supervisor_says_stopped = if unseen { supervisor.says_stopped().await } else { None };
-            OutsideEvidence { at: Instant::now(), supervisor_says_stopped, newest_log }
+            let start_deaths = supervisor.find_start_deaths().await;
+            OutsideEvidence { at: Instant::now(), supervisor_says_stopped, newest_log, start_deaths }
         }));
     }
 }

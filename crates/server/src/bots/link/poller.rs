@@ -159,6 +159,7 @@ impl StatePoller {
         self.asking_since = None;
         self.failed = None;
         self.answered_at = Some(now);
+        self.link.options.supervisor.note_answer();
         self.latency = Some(answer.latency);
         let latency_us = u64::try_from(answer.latency.as_micros()).unwrap_or(u64::MAX);
         self.link.counters.poll_latency_us.fetch_add(latency_us, Ordering::Relaxed);
@@ -265,8 +266,7 @@ impl StatePoller {
         // One that says who it is answers, although a question for its state is open.
         let says_hello = self.failed.is_none() && self.link.says_hello();
         let answers = presence.answers() || self.failed_but_answered.is_some() || says_hello;
-        snapshot.unasked_restart =
-            Arc::new(self.death_watch.decide(presence, snapshot.hello.as_deref(), answers));
+        snapshot.unasked_restart = Arc::new(self.death_watch.decide(&snapshot, answers));
         snapshot.operator = self.link.operator.observe(&snapshot);
         snapshot.other_processes = self.find_other_processes(&snapshot);
         snapshot.absence = self.advise_on_absence(&snapshot).map(Arc::new);
@@ -328,6 +328,7 @@ impl StatePoller {
             pid,
             driver: supervisor.driver(),
             can_start: supervisor.can_start(),
+            deaths: self.death_watch.start_deaths(),
             positions: snapshot.position_count(),
             as_of: snapshot.report.as_ref().and_then(|report| report.as_of),
         };

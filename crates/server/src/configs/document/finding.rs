@@ -18,6 +18,17 @@ pub enum ValidationLevel {
     Bot,
 }
 
+impl ValidationLevel {
+    /// The name on the wire.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::Semantic => "semantic",
+            Self::Bot => "bot",
+        }
+    }
+}
+
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigFinding {
@@ -41,13 +52,9 @@ pub struct ConfigFinding {
 
 impl From<ConfigFinding> for FieldError {
     fn from(finding: ConfigFinding) -> Self {
-        let said = finding.reason.unwrap_or(finding.expected);
-        // A fix may say what is expected, and then says it alone.
-        let expected = if finding.fix.contains(&said) {
-            finding.fix
-        } else {
-            format!("{}. {}", said.trim_end_matches('.'), finding.fix)
-        };
-        Self { pointer: finding.pointer, got: finding.got, expected }
+        // The same members as in the answer of a check: who reads one can read the other.
+        let ConfigFinding { pointer, level, rule, got, expected, fix, reason } = finding;
+        let level = Some(level.as_str().to_owned());
+        Self { pointer, got, expected, fix: Some(fix), reason, rule: Some(rule), level }
     }
 }

@@ -108,7 +108,7 @@ impl BotRestart {
                 }
             }
             if self.supervisor.sees_process() && self.supervisor.started_processes().is_empty() {
-                return Err("it was started and ended again at once; its output file says why".to_owned());
+                return Err(format!("it {}", self.supervisor.describe_early_end().await));
             }
             if Instant::now() >= end {
                 return Err(format!("it does not answer: {}", seen.presence_reason));

@@ -189,7 +189,8 @@ impl Silence {
         let kinds = AlertKind::ALL.map(AlertKind::name);
         let mut defects = Vec::new();
         let mut wrong = |pointer: String, got: serde_json::Value, expected: &str| {
-            defects.push(FieldError { pointer, got, expected: expected.to_owned() });
+            let expected = expected.to_owned();
+            defects.push(FieldError { pointer, got, expected, ..FieldError::default() });
         };
         if self.matchers.is_empty() || self.matchers.len() > MATCHERS {
             wrong("/matchers".to_owned(), self.matchers.len().into(), "1 to 20 matchers");

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use botops_contract::Severity;
+use botops_core::error::NextAction;
 use botops_core::text::clean;
 use serde::Deserialize;
 use serde_json::json;
@@ -15,8 +16,9 @@ use super::machine::{
     AttemptRun, HandlerEnd, RecoveryBudget, RecoveryInput, RecoveryMachine, RecoveryPhase, RecoveryStep,
     VERIFY,
 };
+use super::person::{EXHAUSTED, PersonMust, attempts_used_up, leave_living_bot, person_must};
 use super::runner::WorkflowFact;
-use crate::bots::UnaskedRestart;
+use crate::bots::{LoopRemedy, UnaskedRestart, immediate_restart};
 use crate::health::changes::{HealthChanges, HealthRow};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, RecoveryHandler};
@@ -81,9 +83,11 @@ pub(crate) struct RecoveryAttempt {
 pub(crate) struct ComponentRecovery {
     pub(crate) machine: RecoveryMachine,
     /// Why botops does not act and what a person must do; `None` while botops may act.
-    pub(crate) left_to_person: Option<String>,
-    /// Whether that is so because the workflow is known not to run.
-    pub(crate) is_workflow_hindered: bool,
+    pub(crate) left_to_person: Option<PersonMust>,
+    /// Whether nothing else tells that: the attempts are used up, or the workflow is known not to run.
+    pub(crate) is_told_nowhere_else: bool,
+    /// Calls with which a person does it.
+    pub(crate) next_actions: Vec<NextAction>,
 }
 
 /// The recovery of all components, and the budget they share.
@@ -127,12 +131,12 @@ impl RecoveryBook {
         self.of(id).is_some_and(|recovery| recovery.machine.is_exhausted())
     }
 
-    /// What a person must do about components whose workflow is known not to run.
-    pub(crate) fn hindered(&self) -> Vec<String> {
+    /// What a person must do about components whose attempts are used up, or whose workflow is known not to run.
+    pub(crate) fn hindered(&self) -> Vec<PersonMust> {
         let hindered = self
             .components
             .values()
-            .filter(|recovery| recovery.is_workflow_hindered && recovery.machine.bad_since.is_some());
+            .filter(|recovery| recovery.is_told_nowhere_else && recovery.machine.bad_since.is_some());
         hindered.filter_map(|recovery| recovery.left_to_person.clone()).collect()
     }
 
@@ -212,8 +216,8 @@ impl RecoveryBook {
         self.workflow_facts.get(handler.workflow()?)?.hindrance.as_deref()
     }
 
-    /// Records that a person has to act, where botops may not (the bot is not proven dead) or cannot (the workflow does
-    /// not run). Each reason is published once, as one plain sentence.
+    /// Records that a person has to act, where botops may not (the bot is not proven dead), cannot (the workflow does
+    /// not run) or has tried often enough. Each reason is published once, as one plain sentence.
     fn leave_to_person(
         &self,
         recovery: &mut ComponentRecovery,
@@ -225,22 +229,31 @@ impl RecoveryBook {
         let restart = &self.unasked_restart;
         let machine = &mut recovery.machine;
         let hindrance = component.spec.recovery.as_ref().and_then(|handler| self.hindrance(handler));
-        recovery.is_workflow_hindered = blocked == Some(CANNOT_RUN) && machine.held_by.is_none();
-        let (reason, sentence) = match (blocked, hindrance) {
-            _ if machine.held_by.is_some() => (None, None),
-            (Some(BOT_NOT_PROVEN_DEAD), _) if restart.needs_person() => {
-                (restart.verdict.err().map(|reason| reason.as_str()), Some(restart.sentence.clone()))
+        let id = &component.spec.id;
+        let left = match (blocked, hindrance, machine.at) {
+            _ if machine.held_by.is_some() => None,
+            (Some(BOT_NOT_PROVEN_DEAD), ..) => leave_living_bot(id, restart),
+            (Some(CANNOT_RUN), Some(why), _) => Some((CANNOT_RUN, person_must(id, why))),
+            (None, _, RecoveryPhase::Exhausted { until }) => {
+                Some((EXHAUSTED, attempts_used_up(id, machine.attempts, until + now.offset())))
             }
-            (Some(CANNOT_RUN), Some(why)) => (Some(CANNOT_RUN), Some(person_must(&component.spec.id, why))),
-            _ => (None, None),
+            _ => None,
         };
-        recovery.left_to_person = sentence;
+        recovery.is_told_nowhere_else =
+            left.as_ref().is_some_and(|(reason, _)| [CANNOT_RUN, EXHAUSTED].contains(reason));
+        recovery.next_actions = match restart.loop_remedy {
+            Some(LoopRemedy::ImmediateRestart) if left.is_some() && blocked == Some(BOT_NOT_PROVEN_DEAD) => {
+                vec![immediate_restart()]
+            }
+            _ => Vec::new(),
+        };
+        let reason = left.as_ref().map(|(reason, _)| *reason);
+        recovery.left_to_person = left.map(|(_, must)| must);
         let (Some(reason), Some(sentence)) = (reason, &recovery.left_to_person) else { return };
         if !machine.is_due(now.mono) || machine.announced_hold.as_deref() == Some(reason) {
             return;
         }
         machine.announced_hold = Some(reason.to_owned());
-        let id = &component.spec.id;
         let message = format!("recovery of {id} is left to a person: {sentence}");
         let data = json!({"event_type": "recovery.left_to_person", "component_id": id,
             "reason": machine.announced_hold});
@@ -363,7 +376,7 @@ impl RecoveryBook {
             return Err("the component has no handler that can run".to_owned());
         };
         if let Some(why) = self.hindrance(&handler) {
-            return Err(person_must(&component.spec.id, why));
+            return Err(person_must(&component.spec.id, why).to_string());
         }
         let limit_ms = self.limit_ms(&handler);
         recovery.machine.run_now(limit_ms, &mut self.budget, now.mono)?;
@@ -460,11 +473,6 @@ const BOT_NOT_PROVEN_DEAD: &str = "bot_not_proven_dead";
 
 /// The workflow is known not to run: an attempt would be wasted.
 const CANNOT_RUN: &str = "workflow_cannot_run";
-
-/// What a person must do about a workflow that does not run.
-fn person_must(component: &str, hindrance: &str) -> String {
-    format!("Recovery of {component} makes no attempt, because {hindrance}: put {component} right by hand.")
-}
 
 fn publish_step(id: &str, step: &RecoveryStep, changes: &mut HealthChanges) {
     let (severity, kind, attempt, message) = match step {

@@ -16,13 +16,13 @@ use super::limits::{LIMIT_RULES, METRIC_LIMITS};
 use super::views::{
     ComponentMetricsView, ComponentView, CurrentHealthView, DashboardComponentView, HealthDashboardView,
     HealthStatisticsView, HealthStatusView, HealthSummary, MetricView, MetricsSummaryView, MonitoringView,
-    RecoveryView, TroubleView, TroubledMetricView,
+    RecoveryView, TroubleView, TroubledMetricView, describe_status,
 };
 use crate::health::alerts::{AlertState, AlertView, ReceiverView, alert_view};
 use crate::health::history::add_up;
 use crate::health::memory::HealthMemory;
 use crate::health::model::{ClockReading, HealthStatus, RecoveryHandler};
-use crate::health::recovery::{ComponentRecovery, RecoveryPhase};
+use crate::health::recovery::{ComponentRecovery, PersonMust, RecoveryPhase};
 use crate::health::status::{MEMORY, MeasuredMetric, StatusEngine, WatchedComponent};
 use crate::health::units::{percent, seconds, tidy, time};
 
@@ -31,6 +31,9 @@ const KEY_METRICS: usize = 3;
 
 /// Firing alerts shown on the dashboard.
 const DASHBOARD_ALERTS: usize = 50;
+
+/// The components that judge the bot itself.
+const OF_THE_BOT: [&str; 3] = ["bot", "trading", "broker_session"];
 
 /// Events shown on the dashboard.
 const RECENT: usize = 10;
@@ -155,7 +158,7 @@ fn dashboard_view(
 fn summary_of(
     status: &HealthStatusView,
     firing_alerts: usize,
-    hindered_recoveries: Vec<String>,
+    hindered_recoveries: Vec<PersonMust>,
     now: ClockReading,
 ) -> HealthSummary {
     let by_id = |id: &String| status.components.iter().find(|component| component.component_id == *id);
@@ -167,9 +170,19 @@ fn summary_of(
         counts: status.counts,
         firing_alerts,
         hindered_recoveries,
+        bot_trouble: bot_trouble(status),
         since: status.since,
         as_of: time(now.wall),
     }
+}
+
+/// The first component of the bot itself that is CRITICAL or DOWN.
+fn bot_trouble(status: &HealthStatusView) -> Option<String> {
+    let of_bot =
+        OF_THE_BOT.iter().filter_map(|id| status.components.iter().find(|one| one.component_id == *id));
+    let bad = |one: &&ComponentView| matches!(one.status, HealthStatus::Critical | HealthStatus::Down);
+    let found = of_bot.into_iter().find(bad)?;
+    Some(describe_status(&found.component_id, found.status, found.reason.as_deref()))
 }
 
 /// The short form of the answer, `application/health+json`.
@@ -327,7 +340,8 @@ pub(crate) fn recovery_view(
     now: ClockReading,
 ) -> RecoveryView {
     let nothing = ComponentRecovery::default();
-    let ComponentRecovery { machine, left_to_person, .. } = recovery.unwrap_or(&nothing);
+    let ComponentRecovery { machine, left_to_person, next_actions, .. } = recovery.unwrap_or(&nothing);
+    let is_bad = machine.bad_since.is_some();
     let is_held = machine.held_by.is_some() && !matches!(machine.at, RecoveryPhase::Running { .. });
     RecoveryView {
         component_id: component.spec.id.clone(),
@@ -338,7 +352,8 @@ pub(crate) fn recovery_view(
         until: machine.at.ends().map(|mono| time(mono + now.offset())),
         held_by: machine.held_by.clone(),
         last_outcome: machine.last_outcome.clone(),
-        left_to_person: left_to_person.clone().filter(|_| machine.bad_since.is_some()),
+        left_to_person: left_to_person.as_ref().filter(|_| is_bad).map(ToString::to_string),
+        next_actions: if is_bad { next_actions.clone() } else { Vec::new() },
     }
 }
 

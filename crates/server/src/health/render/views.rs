@@ -12,7 +12,9 @@ use crate::health::alerts::{AlertView, ReceiverView};
 use crate::health::checks::{CheckOutcome, MetricLimitView};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{Criticality, HealthStatus, ThresholdDirection};
+use crate::health::recovery::PersonMust;
 use crate::health::status::{MonitoringConfig, StatusCounts};
+use botops_core::error::NextAction;
 
 /// A metric's last value.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -56,6 +58,9 @@ pub(crate) struct RecoveryView {
     pub(crate) last_outcome: Option<String>,
     /// Why botops does not act by itself, and what a person must do; `null` while it may act, or nothing is wrong.
     pub(crate) left_to_person: Option<String>,
+    /// Calls with which a person does it, ready to be sent; left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) next_actions: Vec<NextAction>,
 }
 
 /// A component with its status, metrics and schedule.
@@ -341,12 +346,20 @@ pub struct HealthSummary {
     pub counts: StatusCounts,
     /// How many alerts fire.
     pub firing_alerts: usize,
-    /// What a person must do about components whose recovery is known not to run; each one plain sentence.
-    pub hindered_recoveries: Vec<String>,
+    /// What a person must do about components whose recovery is known not to run, or has made all its attempts.
+    pub hindered_recoveries: Vec<PersonMust>,
+    /// The first component of the bot itself that is CRITICAL or DOWN, with status and reason; `None` while none is.
+    pub bot_trouble: Option<String>,
     /// When the system's status began.
     pub since: DateTime<Utc>,
     /// When this was rendered.
     pub as_of: DateTime<Utc>,
+}
+
+/// A component with its status and reason, as a part of a sentence.
+pub(super) fn describe_status(id: &str, status: HealthStatus, reason: Option<&str>) -> String {
+    let why = reason.map(|why| format!(" ({})", why.trim().trim_end_matches('.')));
+    format!("{id} is {}{}", status.as_str(), why.unwrap_or_default())
 }
 
 impl HealthSummary {
@@ -357,10 +370,7 @@ impl HealthSummary {
         }
         // Those that come first are the roots; two fit the summary.
         let (named, more) = self.caused_by.split_at(self.caused_by.len().min(2));
-        let named = named.iter().map(|(id, status, reason)| {
-            let why = reason.as_deref().map(|why| format!(" ({})", why.trim().trim_end_matches('.')));
-            format!("{id} is {}{}", status.as_str(), why.unwrap_or_default())
-        });
+        let named = named.iter().map(|(id, status, reason)| describe_status(id, *status, reason.as_deref()));
         let mut said: Vec<String> = named.chain(self.reason.map(str::to_owned)).collect();
         let more = more.len();
         said.extend((more > 0).then(|| format!("{more} more in GET /api/v1/health/status")));

@@ -83,7 +83,8 @@ impl MaintenanceWindow {
     pub(crate) fn defects(&self) -> Vec<FieldError> {
         let mut defects = Vec::new();
         let mut wrong = |pointer: &str, got: serde_json::Value, expected: &str| {
-            defects.push(FieldError { pointer: pointer.to_owned(), got, expected: expected.to_owned() });
+            let (pointer, expected) = (pointer.to_owned(), expected.to_owned());
+            defects.push(FieldError { pointer, got, expected, ..FieldError::default() });
         };
         if self.zone.parse::<Tz>().is_err() {
             wrong(

@@ -94,6 +94,9 @@ impl WorkflowAction for RestartBot {
         failpoints::point("wf:restart:begin");
         let drain = Duration::from_secs(input.drain_s).min(call.time_left());
         let answers = world.bots.snapshot().presence.answers();
+        if answers {
+            world.supervisor.note_wanted_end();
+        }
         if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
             match ask_to_end(world, call).await {
                 EndAnswer::Ends => world.bots.wait_for_end(&old, drain).await,
@@ -174,7 +177,7 @@ async fn replace_process_and_wait(
             });
         }
         if world.supervisor.sees_process() && world.supervisor.started_processes().is_empty() {
-            let message = "the bot was started and ended again at once; its output file says why";
+            let message = format!("the bot {}", world.supervisor.describe_early_end().await);
             return Err(ActionFailure::new(StepFailureClass::Transport, Code::BotNotStarted, message));
         }
         if call.time_left().is_zero() {

@@ -66,6 +66,7 @@ impl WorkflowParameters {
                 pointer,
                 got: Value::Null,
                 expected: "text without NUL characters".to_owned(),
+                ..FieldError::default()
             });
         }
         if fields.is_empty() {
@@ -125,7 +126,8 @@ fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
     let at = format!("/params{}", error.instance_path());
     if let Kind::Required { property } = error.kind() {
         let pointer = format!("{at}/{}", escape_pointer(property.as_str().unwrap_or_default()));
-        return FieldError { pointer, got: Value::Null, expected: "a value: it is required".to_owned() };
+        let expected = "a value: it is required".to_owned();
+        return FieldError { pointer, expected, ..FieldError::default() };
     }
     let got = match error.instance().as_ref() {
         Value::String(text) => Value::String(botops_core::redact::line(&botops_core::text::clean(text, 80))),
@@ -134,7 +136,7 @@ fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
         other => other.clone(),
     };
     let expected = botops_core::text::clean(&expected_by(error), 300);
-    FieldError { pointer: at, got, expected }
+    FieldError { pointer: at, got, expected, ..FieldError::default() }
 }
 
 /// What would be right. Of a rule that has no short form, what it says of the value.

@@ -11,7 +11,7 @@ use crate::workflows::actions::{ActionClass, ActionNeed, ActionServices, StepAct
 use crate::workflows::definition::{
     CheckedWorkflow, ConditionOutlook, RunValues, StepOnError, UndoRule, WorkflowStep, foresee_conditions,
 };
-use botops_core::error::{Code, Error};
+use botops_core::error::{Code, Error, NextAction};
 
 /// Something that a step needs and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -195,12 +195,22 @@ pub(crate) fn refuse_missing_needs(
         .context("workflow_id", id.clone())
         .context("missing", serde_json::to_value(missing).unwrap_or_default());
     let Some(changes) = find_workable_params(workflow, params, world) else { return error.detail(detail) };
-    let mut workable = params.as_object().cloned().unwrap_or_default();
-    workable.extend(changes.clone());
-    let body = json!({"params": workable});
-    let path = format!("/api/v1/workflows/{id}/execute?dry_run=true");
+    let NextAction { operation, method, path, body, scope } = call_that_works(id, params, &changes);
     error
         .detail(format!("{detail}{}", describe_remedy(&changes)))
         .context("works_with", Value::Object(changes))
-        .next("execute_workflow", "POST", path, Some(body), Some("operate"))
+        .next(&operation, &method, path, body, scope.as_deref())
+}
+
+/// The call that says what a run with these changes of its parameters would do.
+pub(crate) fn call_that_works(id: &str, params: &Value, changes: &Map<String, Value>) -> NextAction {
+    let mut workable = params.as_object().cloned().unwrap_or_default();
+    workable.extend(changes.clone());
+    NextAction {
+        operation: "execute_workflow".to_owned(),
+        method: "POST".to_owned(),
+        path: format!("/api/v1/workflows/{id}/execute?dry_run=true"),
+        body: Some(json!({"params": workable})),
+        scope: Some("operate".to_owned()),
+    }
 }

@@ -33,7 +33,8 @@ pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
 pub(crate) use lost_pause::warn_of_lost_pause;
 pub(crate) use missing_needs::{
-    MissingNeedView, describe_default_lack, describe_missing_needs, find_missing_needs, refuse_missing_needs,
+    MissingNeedView, call_that_works, describe_default_lack, describe_missing_needs, find_missing_needs,
+    find_workable_params, refuse_missing_needs,
 };
 pub(crate) use progress::{RunProgress, StepProgress};
 pub(crate) use queue::RunQueue;

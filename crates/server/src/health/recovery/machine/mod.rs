@@ -347,9 +347,11 @@ impl RecoveryMachine {
                 self.at = RecoveryPhase::Verifying { until: now + VERIFY };
                 RecoveryStep::Planned
             }
-            HandlerEnd::Failed(_) => {
+            HandlerEnd::Failed(words) => {
                 self.untried = 0;
-                self.fail("the handler failed", now)
+                let step = self.fail("the handler failed", now);
+                self.last_outcome = Some(format!("the handler failed: {words}"));
+                step
             }
             HandlerEnd::NotTried(why) => self.not_tried(why, budget, now),
         }
