@@ -89,6 +89,6 @@ fn nothing_open() -> Exposure {
         positions_left: Some(0),
         orders_left: Some(0),
         positions_closing: Some(Vec::new()),
-        ..Exposure::default()
+        notional: "0".parse().ok(),
     }
 }
