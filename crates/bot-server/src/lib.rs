@@ -29,6 +29,8 @@
 //! - **An answer is proven or says that it is not.** A refusal says that nothing was done. A handler that panics, or has not
 //!   returned in time, is `unconfirmed`. The same command id again gets the first answer; with [`BotServer::data_dir`] also
 //!   after a restart.
+//! - **A config is changed in trials whose clock is here** ([`ManagedConfig`]): one that nobody commits is taken back by the
+//!   bot itself, whatever becomes of botops.
 //! - **What is not offered is not listed**: `capabilities` has the verbs with a handler, and the parts that were given.
 //!
 //! Below that, [`ContractSource`] is the contract for a bot that keeps its own journals and answers: [`serve_contract`]
