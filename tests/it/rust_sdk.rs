@@ -14,7 +14,7 @@ use crate::kit::{self, Process, built_example, until};
 const LIMIT: Duration = Duration::from_secs(60);
 
 struct RustBot {
-    _process: Process,
+    process: Process,
     socket: PathBuf,
 }
 
@@ -23,7 +23,7 @@ impl RustBot {
         let socket = folder.join("bot/bot.sock");
         let mut bot = Command::new(built_example("config_bot"));
         bot.arg(&socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let bot = Self { _process: Process::spawn(&mut bot), socket };
+        let bot = Self { process: Process::spawn(&mut bot), socket };
         until("the bot answers", LIMIT, || async { bot.try_to_get("hello").await.is_some() }).await;
         bot
     }
@@ -45,14 +45,15 @@ impl RustBot {
     }
 }
 
-async fn start_botops(folder: &Path, bot: &RustBot) -> BotopsProcess {
+async fn start_botops(folder: &Path, bot: &RustBot, more: &[(&str, &str)]) -> BotopsProcess {
     let socket = bot.socket.display().to_string();
-    let settings = [
+    let mut settings = vec![
         ("BOT_IPC_SOCKET", socket.as_str()),
         ("BOT_ID", "config-bot"),
         ("BOT_CONFIG_MIN_TRIAL", "200ms"),
         ("BOT_POLL_INTERVAL", "50ms"),
     ];
+    settings.extend(more);
     let botops = BotopsProcess::start(folder, &settings);
     until("in sync and quiet", LIMIT, || async {
         let config = botops.get("/api/v1/config").await.1;
@@ -84,7 +85,7 @@ async fn end_trial(botops: &BotopsProcess, txn: &str, verb: &str) -> Value {
 async fn a_trial_of_a_bot_with_the_rust_sdk_is_taken_back_kept_and_ended_by_the_bot_alone() {
     let folder = kit::folder();
     let bot = RustBot::start(folder.path()).await;
-    let botops = start_botops(folder.path(), &bot).await;
+    let botops = start_botops(folder.path(), &bot, &[]).await;
     assert_eq!(bot.risk().await, 0.01);
 
     let taken_back = try_risk(&botops, 0.02, 60.0).await;
@@ -101,7 +102,7 @@ async fn a_trial_of_a_bot_with_the_rust_sdk_is_taken_back_kept_and_ended_by_the_
     assert_eq!(bot.risk().await, 0.01);
     assert_eq!(bot.config().await["last_outcome"], json!([left_alone, "trial_expired"]));
 
-    let botops = start_botops(folder.path(), &bot).await;
+    let botops = start_botops(folder.path(), &bot, &[]).await;
     let (_, ended) = botops.get(&format!("/api/v1/config/txns/{left_alone}")).await;
     assert_eq!(ended["terminal"], true, "{ended:#}");
     let kept = try_risk(&botops, 0.04, 60.0).await;
@@ -124,4 +125,39 @@ async fn a_trial_of_a_bot_with_the_rust_sdk_is_taken_back_kept_and_ended_by_the_
     assert_eq!(predicted["outcome"], "predicted", "{predicted:#}");
     assert!(predicted.to_string().contains("there is nothing to sell"), "{predicted:#}");
     botops.stop();
+}
+
+/// Sends SIGKILL to the process that serves the bot: botops started it.
+async fn kill_bot(bot: &RustBot) {
+    let pid = bot.try_to_get("hello").await.expect("the bot answers")["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_of_the_start_is_tried_by_one_start_of_a_bot_with_the_rust_sdk() {
+    let folder = kit::folder();
+    let mut bot = RustBot::start(folder.path()).await;
+    let started_anew = json!([built_example("config_bot"), bot.socket]).to_string();
+    let supervisor = [("BOT_SUPERVISOR", "spawn"), ("BOT_SUPERVISOR_COMMAND", started_anew.as_str())];
+    let botops = start_botops(folder.path(), &bot, &supervisor).await;
+    let first = bot.config().await["boot_epoch"].clone();
+    let etag = botops.get("/api/v1/config").await.1["etag"].as_str().unwrap().to_owned();
+    let body = json!({"reason": "a test", "confirm": "manual", "confirm_within_s": 60, "restart": true,
+                      "merge_patch": {"interval_s": 1}});
+    let apply = botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(&body);
+    let (status, txn) = answer(apply).await;
+    assert_eq!((status, &txn["boot_once"]), (202, &json!(true)), "{txn:#}");
+    // botops ends it; until somebody takes its exit code it would count as there.
+    bot.process.wait(LIMIT);
+    let txn = txn["txn"].as_str().unwrap();
+    let path = format!("/api/v1/config/txns/{txn}");
+    until("it is on trial", LIMIT, || async { botops.get(&path).await.1["state"] == "trial" }).await;
+    let config = bot.config().await;
+    assert_ne!(config["boot_epoch"], first, "another process tries it");
+    assert_eq!((&config["trial"]["txn"], &config["pending_restart"]), (&json!(txn), &json!([])));
+    assert_eq!(end_trial(&botops, txn, "confirm").await["state"], "committed");
+    assert_eq!(bot.config().await["committed"]["sha256"], config["running"]["sha256"]);
+    botops.stop();
+    kill_bot(&bot).await;
 }

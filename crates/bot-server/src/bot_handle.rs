@@ -242,8 +242,6 @@ impl BotHandle {
         let mut state = self.lock();
         let mut report = self.published().report().clone();
         (report.phase, report.phase_reason, report.trading_enabled) = state.given.clone();
-        // The managed one is added anew.
-        report.config = report.config.filter(|_| state.config.is_none());
         self.replace(&mut state, report);
     }
 

@@ -31,7 +31,7 @@ impl ProblemKind {
     pub(crate) const fn of_files(code: &'static str) -> Self {
         Self {
             code,
-            severity: Severity::High,
+            severity: Severity::Medium,
             cause: "the bot's data folder cannot be used as it should",
             impact: "trades, answers or a config may not outlive a restart",
             remediation: "Give the bot a folder for its data that it may write to, with room on its disk.",

@@ -23,7 +23,7 @@ use super::super::source::{ConfigSource, ContractAnswer, ShownConfig, answer_now
 use super::call_progress::{CallProgress, GivenUp};
 use super::config_check::ConfigCheck;
 use super::managed_config::ManagedConfig;
-use super::trial_slot::{ShownConfigSlot, TrialSlot, apply_unended};
+use super::trial_slot::{ShownConfigSlot, TrialSlot, apply_unended, not_taken_in_time};
 
 /// How soon an end of a trial that failed is tried again.
 const TRY_AGAIN_EVERY: Duration = Duration::from_secs(1);
@@ -113,10 +113,7 @@ impl TrialKeeper {
         let carried_out = progress.clone();
         let run = move || work(&mut lock(&slot), &carried_out);
         self.calls.run(run, move || match progress.give_up() {
-            GivenUp::BeforeItsBegin => LateAnswer::Refuse(refusal(
-                "expired",
-                "the bot's config did not take it in time; it is not carried out",
-            )),
+            GivenUp::BeforeItsBegin => LateAnswer::Refuse(not_taken_in_time()),
             GivenUp::Halfway => LateAnswer::Refuse(halfway()),
             GivenUp::TooLate => LateAnswer::WaitOn,
         })

@@ -185,15 +185,11 @@ impl TrialSlot {
         }
         let loaded = self.checked_document(wanted)?;
         self.record(request.generation, None)?;
-        let expired = || {
-            let what = "the bot's config did not take it in time; it is not carried out";
-            Err(refuse("expired", what, Value::Null))
-        };
-        if !progress.begin() {
-            return expired();
+        if !progress.begin() || (request.boot_once && !progress.put_in_force()) {
+            return Err(not_taken_in_time());
         }
         if request.boot_once {
-            return if progress.put_in_force() { self.keep_for_next_start(request) } else { expired() };
+            return self.keep_for_next_start(request);
         }
         self.run_on_trial(loaded, request, progress)?;
         Ok(self.acknowledge(txn))
@@ -255,8 +251,7 @@ impl TrialSlot {
             committed.document = self.document_of_head()?;
         }
         if !(progress.begin() && progress.put_in_force()) {
-            let what = "the bot's config did not take it in time; it is not carried out";
-            return Err(refuse("expired", what, Value::Null));
+            return Err(not_taken_in_time());
         }
         self.files.store_committed(&committed.document).map_err(|error| {
             refuse("not_recorded", &format!("the bot cannot keep the document: {error}"), Value::Null)
@@ -440,6 +435,11 @@ impl TrialSlot {
         config.summary.daily_loss_limit = limit;
         self.bot.show_config(config, self.shown.deadline());
     }
+}
+
+/// The answer to a change that nobody waited for long enough, and that was not begun.
+pub(super) fn not_taken_in_time() -> ContractRefusal {
+    refusal("expired", "the bot's config did not take it in time; it is not carried out")
 }
 
 /// The answer while an `apply` has begun, and to whoever gave it up.

@@ -367,8 +367,8 @@ fn an_apply_that_ends_too_late_is_taken_back() {
 #[test]
 fn a_trial_that_cannot_be_taken_back_is_tried_again_until_it_is() {
     let place = Place::new();
-    let (served, failures) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-    let (starts, failed) = (served.clone(), failures.clone());
+    let failures = Arc::new(AtomicU32::new(0));
+    let (starts, failed) = (AtomicU32::new(0), failures.clone());
     let config = new_config().apply(move |values| {
         let is_return = values["risk"] == 0.02 && starts.fetch_add(1, Ordering::SeqCst) > 0;
         if is_return && failed.fetch_add(1, Ordering::SeqCst) < 2 {
