@@ -54,6 +54,7 @@ mod paperbot;
 mod paperbot_reports;
 mod performance;
 mod refusals;
+mod rust_sdk;
 mod secrets;
 mod session;
 mod signals;

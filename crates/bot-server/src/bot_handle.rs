@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use botops_contract::{
-    BotEvent, BotPhase, BotReport, CommandResult, EventKind, SemanticError, Severity, Trade, TradingMode,
-    Verb,
+    BotEvent, BotPhase, BotReport, CommandResult, EventKind, RunningConfig, SemanticError, Severity, Trade,
+    TradingMode, Verb,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -59,6 +59,8 @@ struct StateToPublish {
     /// Why the bot was told to open nothing; `None` while it may.
     held: Option<String>,
     stopping: Option<String>,
+    /// The managed config, and when the trial that it shows is over.
+    config: Option<(RunningConfig, Option<Instant>)>,
     /// Phase, its reason and `trading_enabled` as the trading code gave them last.
     given: (BotPhase, Option<String>, Option<bool>),
     errors: VecDeque<SemanticError>,
@@ -74,6 +76,7 @@ impl BotHandle {
             expected_interval: None,
             held: None,
             stopping: None,
+            config: None,
             given: (BotPhase::Starting, None, None),
             errors: VecDeque::new(),
             error_times: VecDeque::new(),
@@ -140,6 +143,9 @@ impl BotHandle {
     /// are counted ([`BotHandle::dropped_trades`]).
     pub fn trade(&self, mut trade: Trade) -> bool {
         trade.boot_epoch.clone_from(&self.shared.boot_epoch);
+        if trade.config_sha256.is_empty() {
+            trade.config_sha256 = self.running_config_sha256();
+        }
         let is_queued = self.shared.trades.try_send(trade).is_ok();
         if !is_queued && self.shared.dropped_trades.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::error!(
@@ -182,6 +188,16 @@ impl BotHandle {
         self.shared.published.load_full()
     }
 
+    pub(crate) fn boot_epoch(&self) -> &str {
+        &self.shared.boot_epoch
+    }
+
+    /// Shows this config in the state from here on, with a trial that is over then.
+    pub(crate) fn show_config(&self, config: RunningConfig, trial_is_over: Option<Instant>) {
+        self.lock().config = Some((config, trial_is_over));
+        self.replace_last();
+    }
+
     pub(crate) fn expect_interval(&self, interval: Duration) {
         self.lock().expected_interval = Some(interval);
         self.replace_last();
@@ -209,6 +225,12 @@ impl BotHandle {
         CommandResult { phase, phase_raw, trading_enabled: report.trading_enabled, ..result }
     }
 
+    /// The hash of the config that a trade was made with, where the SDK keeps it.
+    fn running_config_sha256(&self) -> String {
+        let state = self.lock();
+        state.config.as_ref().map_or_else(String::new, |(config, _)| config.running.sha256.clone())
+    }
+
     fn hold(&self, reason: Option<String>) {
         self.shared.trading_enabled.store(reason.is_none(), Ordering::Release);
         self.lock().held = reason;
@@ -233,6 +255,7 @@ impl BotHandle {
         report.loop_stats.expected_interval_s = report.loop_stats.expected_interval_s.or(interval);
         state.add_standing(&mut report);
         state.add_errors(&mut report);
+        state.add_config(&mut report);
         self.shared.published.store(Arc::new(RenderedReport::new(report, &self.shared.boot_epoch)));
     }
 
@@ -277,6 +300,16 @@ impl StateToPublish {
         if let Some(reason) = &self.stopping {
             (report.phase, report.phase_raw) = (BotPhase::Stopping, None);
             report.phase_reason = Some(reason.clone());
+        }
+    }
+
+    fn add_config(&self, report: &mut BotReport) {
+        let Some((config, trial_is_over)) = &self.config else { return };
+        let shown = report.config.insert(config.clone());
+        shown.summary.mode = Some(report.mode);
+        if let (Some(trial), Some(over)) = (&mut shown.trial, trial_is_over) {
+            let left = over.saturating_duration_since(Instant::now());
+            trial.ttl_left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         }
     }
 

@@ -1,6 +1,5 @@
 //! `BotServer`: a bot is described, given its handlers, and served.
 
-use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,8 +9,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use botops_contract::{
-    BotId, COMMAND_STATUS, CONFIG_SCHEMA, Capability, CommandRequest, CommandResult, CommandStatus,
-    ContractRefusal, Hello, Trade, TradePage, TradingMode, VERSION, Verb,
+    BOOT_ONCE, BotId, COMMAND_STATUS, CONFIG_SCHEMA, Capability, CommandRequest, CommandResult,
+    CommandStatus, ContractRefusal, Hello, Trade, TradePage, TradingMode, VERSION, Verb,
 };
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
 use botops_core::tasks::{OnFailure, Tasks};
@@ -24,7 +23,8 @@ use uuid::Uuid;
 
 use super::bot_handle::BotHandle;
 use super::command_book::CommandBook;
-use super::command_runner::{CommandHandler, CommandRunner};
+use super::command_runner::{CommandRunner, VerbHandlers};
+use super::config::{ManagedConfig, TrialKeeper};
 use super::config_handlers::{ConfigHandlers, GuardedConfig};
 use super::listener::{ContractListener, serve_contract};
 use super::operator_command::{CommandReply, OperatorCommand};
@@ -43,8 +43,8 @@ const LONGEST_END: Duration = Duration::from_secs(2);
 /// A bot that is described and not served yet.
 pub struct BotServer {
     hello: Hello,
-    handlers: HashMap<Verb, CommandHandler>,
-    config: Option<Arc<dyn ConfigHandlers>>,
+    handlers: VerbHandlers,
+    config: Option<ServedConfig>,
     data_dir: Option<PathBuf>,
     bot: BotHandle,
     trades: Receiver<Trade>,
@@ -70,7 +70,7 @@ impl BotServer {
             log_dir: None,
             adapter: None,
         };
-        Self { hello, handlers: HashMap::new(), config: None, data_dir: None, bot, trades }
+        Self { hello, handlers: VerbHandlers::default(), config: None, data_dir: None, bot, trades }
     }
 
     /// The handle to the bot, for what a handler has to say. The same as that of [`ServedBot::bot`].
@@ -118,14 +118,36 @@ impl BotServer {
         F: Fn(OperatorCommand) -> W + Send + Sync + 'static,
         W: Future<Output = CommandReply> + Send + 'static,
     {
-        self.handlers.insert(verb, Arc::new(move |command| handler(command).boxed()));
+        self.handlers.commands.insert(verb, Arc::new(move |command| handler(command).boxed()));
         self
     }
 
-    /// Lets botops change the bot's config in watched trials.
+    /// Answers the dry runs of a verb that has a handler: the preview says what the verb would do
+    /// ([`CommandReply::predicted`]), or that it would be refused, and does nothing.
+    ///
+    /// It runs on a thread of its own, one at a time for a verb. Without one a dry run is answered with a sentence that says
+    /// that nothing is predicted.
+    #[must_use]
+    pub fn on_preview<F, W>(mut self, verb: Verb, preview: F) -> Self
+    where
+        F: Fn(OperatorCommand) -> W + Send + Sync + 'static,
+        W: Future<Output = CommandReply> + Send + 'static,
+    {
+        self.handlers.previews.insert(verb, Arc::new(move |command| preview(command).boxed()));
+        self
+    }
+
+    /// Lets botops change the bot's config in watched trials, which the SDK keeps.
+    #[must_use]
+    pub fn config(mut self, config: ManagedConfig) -> Self {
+        self.config = Some(ServedConfig::Managed(Box::new(config)));
+        self
+    }
+
+    /// The same for a bot that keeps the trials and their clock itself.
     #[must_use]
     pub fn on_config(mut self, handlers: impl ConfigHandlers) -> Self {
-        self.config = Some(Arc::new(handlers));
+        self.config = Some(ServedConfig::Own(Arc::new(handlers)));
         self
     }
 
@@ -180,7 +202,11 @@ impl BotServer {
             ContractListener::Renewable(socket) => (Some(socket.file()), None),
             ContractListener::Socket(_) => (None, None),
         };
-        self.hello.capabilities = self.capabilities(kept.is_some());
+        // After the address is this process's: a candidate for this start is spent by it.
+        let config = self.open_config(&tasks, &closing).inspect_err(|_| {
+            socket.iter().for_each(|socket| socket.remove());
+        })?;
+        self.hello.capabilities = self.capabilities(kept.is_some(), &config.capabilities);
         let (alive, ended) = mpsc::channel::<()>();
         let (book, trades, lock) = match kept {
             None => (CommandBook::default(), None, None),
@@ -195,9 +221,13 @@ impl BotServer {
             }
         };
         let commands = Arc::new(CommandRunner::new(self.handlers, book, self.bot.clone(), tasks.clone()));
-        let config = self.config.map(|handlers| GuardedConfig::new(handlers, tasks.clone()));
-        let source =
-            ServedSource { hello: Arc::new(self.hello), bot: self.bot.clone(), commands, trades, config };
+        let source = ServedSource {
+            hello: Arc::new(self.hello),
+            bot: self.bot.clone(),
+            commands,
+            trades,
+            config: config.source,
+        };
         let server = serve_contract(listener, Arc::new(source), tasks.clone(), closing.clone());
         tasks.spawn("contract server", OnFailure::Log, async move {
             server.await;
@@ -207,14 +237,46 @@ impl BotServer {
         Ok(ServedBot { bot: self.bot, closing, ended, socket, port, _lock: lock, _runtime: runtime })
     }
 
+    /// Loads the config of this start, and has its trials end in time.
+    fn open_config(&mut self, tasks: &Tasks, closing: &CancellationToken) -> Result<OpenedConfig, String> {
+        let mut capabilities = vec!["config", CONFIG_SCHEMA];
+        let source: Box<dyn ConfigSource> = match self.config.take() {
+            None => return Ok(OpenedConfig { source: None, capabilities: Vec::new() }),
+            Some(ServedConfig::Own(handlers)) => Box::new(GuardedConfig::new(handlers, tasks.clone())),
+            Some(ServedConfig::Managed(config)) => {
+                let data_dir = self.data_dir.as_deref();
+                let keeper = TrialKeeper::boot(*config, data_dir, self.bot.clone(), tasks.clone())?;
+                capabilities.extend(data_dir.map(|_| BOOT_ONCE));
+                let clock = keeper.clone().run_clock(tasks.clone(), closing.clone());
+                tasks.spawn("clock of config trials", OnFailure::Log, clock);
+                Box::new(keeper)
+            }
+        };
+        Ok(OpenedConfig { source: Some(source), capabilities })
+    }
+
     /// What the bot can do: what it has a handler or a folder for.
-    fn capabilities(&self, is_kept: bool) -> Vec<Capability> {
-        let verbs = Verb::ALL.into_iter().filter(|verb| self.handlers.contains_key(verb)).map(Verb::as_str);
-        let config = self.config.is_some().then_some(["config", CONFIG_SCHEMA]);
+    fn capabilities(&self, is_kept: bool, of_config: &[&'static str]) -> Vec<Capability> {
+        let verbs =
+            Verb::ALL.into_iter().filter(|verb| self.handlers.commands.contains_key(verb)).map(Verb::as_str);
         let kept = is_kept.then_some([COMMAND_STATUS, "trades"]);
-        let parts = config.into_iter().flatten().chain(["events"]).chain(kept.into_iter().flatten());
+        let parts = of_config.iter().copied().chain(["events"]).chain(kept.into_iter().flatten());
         verbs.chain(parts).map(Capability::from).collect()
     }
+}
+
+/// Who keeps the bot's config.
+enum ServedConfig {
+    /// The SDK.
+    Managed(Box<ManagedConfig>),
+    /// The bot itself.
+    Own(Arc<dyn ConfigHandlers>),
+}
+
+/// The config calls of a bot, and what it is capable of with them.
+struct OpenedConfig {
+    source: Option<Box<dyn ConfigSource>>,
+    capabilities: Vec<&'static str>,
 }
 
 /// What is kept over a restart.
@@ -310,7 +372,7 @@ struct ServedSource {
     commands: Arc<CommandRunner>,
     /// The closed trades; `None` for a bot that keeps none.
     trades: Option<TradeJournal>,
-    config: Option<GuardedConfig>,
+    config: Option<Box<dyn ConfigSource>>,
 }
 
 impl ContractSource for ServedSource {
@@ -343,6 +405,6 @@ impl ContractSource for ServedSource {
     }
 
     fn config(&self) -> Option<&dyn ConfigSource> {
-        self.config.as_ref().map(|config| config as &dyn ConfigSource)
+        self.config.as_deref()
     }
 }

@@ -9,6 +9,7 @@ use botops_contract::{CommandRequest, CommandResult, CommandStatus, ContractRefu
 use botops_core::tasks::{OnFailure, Tasks};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::bot_handle::BotHandle;
 use super::command_book::{AdmittedCommand, CommandBook};
@@ -26,23 +27,26 @@ pub(crate) type CommandHandler =
 
 /// Carries out the commands of a bot.
 pub(crate) struct CommandRunner {
-    handlers: HashMap<Verb, CommandHandler>,
+    handlers: VerbHandlers,
     book: CommandBook,
     bot: BotHandle,
     tasks: Tasks,
     answer_within: Duration,
-    /// The verbs whose handler runs: one at a time each, so a handler that hangs takes one thread and no more.
-    running: Mutex<HashSet<Verb>>,
+    running: RunningVerbs,
+    running_previews: RunningVerbs,
+}
+
+/// What the bot does on its verbs, and what it says of them before.
+#[derive(Default)]
+pub(crate) struct VerbHandlers {
+    pub commands: HashMap<Verb, CommandHandler>,
+    pub previews: HashMap<Verb, CommandHandler>,
 }
 
 impl CommandRunner {
-    pub(crate) fn new(
-        handlers: HashMap<Verb, CommandHandler>,
-        book: CommandBook,
-        bot: BotHandle,
-        tasks: Tasks,
-    ) -> Self {
-        Self { handlers, book, bot, tasks, answer_within: ANSWER_WITHIN, running: Mutex::default() }
+    pub(crate) fn new(handlers: VerbHandlers, book: CommandBook, bot: BotHandle, tasks: Tasks) -> Self {
+        let (running, running_previews) = (RunningVerbs::default(), RunningVerbs::default());
+        Self { handlers, book, bot, tasks, answer_within: ANSWER_WITHIN, running, running_previews }
     }
 
     /// The answer to a command.
@@ -51,22 +55,20 @@ impl CommandRunner {
         verb: Verb,
         request: CommandRequest,
     ) -> Result<CommandResult, ContractRefusal> {
-        let Some(handler) = self.handlers.get(&verb) else {
+        let Some(handler) = self.handlers.commands.get(&verb) else {
             return Err(refusal(NOT_CAPABLE, "this bot cannot do that"));
         };
         if request.dry_run {
-            let message =
-                format!("it would run the bot's handler of {verb}; what that does is not predicted");
-            return Ok(self
-                .bot
-                .with_state(CommandReply::predicted(&message).into_result(&request.command_id)));
+            let command_id = request.command_id.clone();
+            let reply = self.predict(verb, request).await?;
+            return Ok(self.bot.with_state(reply.into_result(&command_id)));
         }
         let (task, is_new) = match self.book.admit(verb, &request)? {
             AdmittedCommand::Known(task) => (task, false),
             AdmittedCommand::New(task) => (task, true),
         };
         if is_new {
-            let Some(turn) = RunningVerb::begin(&self, verb) else {
+            let Some(turn) = self.running.begin(verb) else {
                 self.book.remove(&request.command_id);
                 return Err(refusal(
                     "busy",
@@ -84,6 +86,34 @@ impl CommandRunner {
         }
         let answer = self.wait_for(&task).await;
         Ok(CommandResult { replayed: !is_new, ..answer })
+    }
+
+    /// What a verb would do, as the bot's own preview says it.
+    async fn predict(&self, verb: Verb, request: CommandRequest) -> Result<CommandReply, ContractRefusal> {
+        let Some(preview) = self.handlers.previews.get(&verb).cloned() else {
+            let message =
+                format!("it would run the bot's handler of {verb}; what that does is not predicted");
+            return Ok(CommandReply::predicted(&message));
+        };
+        let Some(turn) = self.running_previews.begin(verb) else {
+            return Err(refusal("busy", &format!("an earlier preview of {verb} has not ended")));
+        };
+        let (reply, answer) = oneshot::channel();
+        let on = Handle::current();
+        self.tasks.spawn_thread("command preview", OnFailure::Log, move || {
+            let previewed = call_handler(&preview, verb, request, &on);
+            drop(turn);
+            // Fails when nobody waits any more.
+            let _ = reply.send(previewed);
+        });
+        Ok(match tokio::time::timeout(self.answer_within, answer).await {
+            Ok(Ok(Ok(reply))) => reply.into_prediction(),
+            Ok(Ok(Err(said))) => {
+                tracing::error!("the bot's preview of {verb} panicked ({said})");
+                CommandReply::preview_panicked(verb, &said)
+            }
+            Ok(Err(_)) | Err(_) => CommandReply::preview_late(verb, self.answer_within.as_secs_f32()),
+        })
     }
 
     /// What became of a command; `None` for a bot that does not know it after a restart.
@@ -113,11 +143,8 @@ impl CommandRunner {
         if !task.begin() {
             return None;
         }
-        let CommandRequest { command_id, reason, args, .. } = request;
-        let (verb, why) = (task.verb, reason.clone());
-        let handled = || on.block_on(handler(OperatorCommand { verb, command_id, reason, args }));
-        let reply = std::panic::catch_unwind(AssertUnwindSafe(handled)).unwrap_or_else(|panic| {
-            let said = panic_message(&*panic);
+        let (verb, why) = (task.verb, request.reason.clone());
+        let reply = call_handler(handler, verb, request, on).unwrap_or_else(|said| {
             tracing::error!("the bot's handler of {verb} panicked ({said}); it may have acted");
             CommandReply::panicked(verb, &said)
         });
@@ -153,22 +180,42 @@ fn expired() -> CommandReply {
     CommandReply::refused(EXPIRED, "it was not begun while it was wanted, so it is not carried out")
 }
 
-/// Marks a verb as being carried out until it is dropped.
-struct RunningVerb {
-    runner: Arc<CommandRunner>,
+/// Runs a handler on this thread.
+///
+/// # Errors
+/// The message of its panic.
+fn call_handler(
+    handler: &CommandHandler,
     verb: Verb,
+    request: CommandRequest,
+    on: &Handle,
+) -> Result<CommandReply, String> {
+    let CommandRequest { command_id, reason, args, .. } = request;
+    let handled = || on.block_on(handler(OperatorCommand { verb, command_id, reason, args }));
+    std::panic::catch_unwind(AssertUnwindSafe(handled)).map_err(|panic| panic_message(&*panic))
 }
 
-impl RunningVerb {
-    fn begin(runner: &Arc<CommandRunner>, verb: Verb) -> Option<Self> {
-        let is_free = runner.running.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
-        is_free.then(|| Self { runner: runner.clone(), verb })
+/// The verbs whose handler runs: one at a time each, so a handler that hangs takes one thread and no more.
+#[derive(Debug, Clone, Default)]
+struct RunningVerbs(Arc<Mutex<HashSet<Verb>>>);
+
+impl RunningVerbs {
+    /// Marks a verb as running until what is returned is dropped; `None` while it runs.
+    fn begin(&self, verb: Verb) -> Option<RunningVerb> {
+        let is_free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
+        is_free.then(|| RunningVerb { all: self.clone(), verb })
     }
+}
+
+/// A verb whose handler runs.
+struct RunningVerb {
+    all: RunningVerbs,
+    verb: Verb,
 }
 
 impl Drop for RunningVerb {
     fn drop(&mut self) {
-        self.runner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.verb);
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.verb);
     }
 }
 
@@ -189,7 +236,8 @@ mod tests {
             async { CommandReply::done("paused") }.boxed()
         });
         let bot = BotHandle::new("life", TradingMode::Paper, std::sync::mpsc::sync_channel(1).0);
-        let handlers = HashMap::from([(Verb::Pause, handler)]);
+        let commands = HashMap::from([(Verb::Pause, handler)]);
+        let handlers = VerbHandlers { commands, ..VerbHandlers::default() };
         let runner = Arc::new(CommandRunner::new(handlers, book, bot, Tasks::new()));
         let request = serde_json::json!({"command_id": "1", "reason": "a test"});
         let result = runner.run(Verb::Pause, serde_json::from_value(request).unwrap()).await.unwrap();

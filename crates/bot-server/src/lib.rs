@@ -29,6 +29,8 @@
 //! - **An answer is proven or says that it is not.** A refusal says that nothing was done. A handler that panics, or has not
 //!   returned in time, is `unconfirmed`. The same command id again gets the first answer; with [`BotServer::data_dir`] also
 //!   after a restart.
+//! - **A config is changed in trials whose clock is here** ([`ManagedConfig`]): one that nobody commits is taken back by the
+//!   bot itself, whatever becomes of botops.
 //! - **What is not offered is not listed**: `capabilities` has the verbs with a handler, and the parts that were given.
 //!
 //! Below that, [`ContractSource`] is the contract for a bot that keeps its own journals and answers: [`serve_contract`]
@@ -39,9 +41,11 @@ mod bot_server;
 mod command_book;
 mod command_runner;
 mod command_task;
+mod config;
 mod config_handlers;
 mod event_ring;
 mod event_stream;
+mod guarded_calls;
 mod json_lines;
 mod listener;
 mod operator_command;
@@ -50,12 +54,14 @@ mod refusals;
 mod rendered_report;
 mod renewable_socket;
 mod routes;
+mod sdk_problem;
 mod source;
 mod token_file;
 mod trade_journal;
 
 pub use bot_handle::BotHandle;
 pub use bot_server::{BotServer, ServedBot};
+pub use config::{ConfigFinding, ConfigValues, ManagedConfig};
 pub use config_handlers::ConfigHandlers;
 pub use event_ring::EventRing;
 pub use listener::{ContractListener, serve_contract};

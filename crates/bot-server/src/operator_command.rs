@@ -5,6 +5,9 @@ use serde_json::Value;
 
 /// The reason beside an `unconfirmed` whose handler panicked.
 const HANDLER_RAISED: &str = "handler_raised";
+/// The reasons beside a `predicted` whose preview panicked, and whose preview did not return.
+const PREVIEW_RAISED: &str = "preview_raised";
+const PREVIEW_LATE: &str = "preview_late";
 
 /// A command of an operator, as its handler gets it.
 #[derive(Debug, Clone)]
@@ -65,8 +68,31 @@ impl CommandReply {
         self
     }
 
-    pub(crate) fn predicted(message: &str) -> Self {
+    /// What the verb would do, of a preview.
+    pub fn predicted(message: &str) -> Self {
         Self::new(CommandOutcome::Predicted, None, message)
+    }
+
+    /// A preview's answer: nothing was done, so it is a prediction, unless it says that the verb would be refused.
+    pub(crate) fn into_prediction(mut self) -> Self {
+        if self.outcome != CommandOutcome::Refused {
+            self.outcome = CommandOutcome::Predicted;
+        }
+        self
+    }
+
+    /// Its preview panicked, with this message.
+    pub(crate) fn preview_panicked(verb: Verb, said: &str) -> Self {
+        let message = format!("the bot's preview of {verb} raised a panic: {said}");
+        Self::new(CommandOutcome::Predicted, Some(PREVIEW_RAISED), &message)
+    }
+
+    /// Its preview has not returned within these seconds.
+    pub(crate) fn preview_late(verb: Verb, seconds: f32) -> Self {
+        let message = format!(
+            "the bot's preview of {verb} has not returned within {seconds} s, so nothing is predicted"
+        );
+        Self::new(CommandOutcome::Predicted, Some(PREVIEW_LATE), &message)
     }
 
     fn new(outcome: CommandOutcome, reason_code: Option<&str>, message: &str) -> Self {

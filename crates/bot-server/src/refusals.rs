@@ -40,7 +40,7 @@ pub(crate) fn refusal_response(status: StatusCode, code: &str, message: &str) ->
 /// A status of 5xx means that the effect is unknown, so refusals without an effect get a 4xx.
 fn status_of(code: &str) -> StatusCode {
     match code {
-        "check_failed" | "hash_mismatch" | "ttl_invalid" => StatusCode::UNPROCESSABLE_ENTITY,
+        "apply_failed" | "check_failed" | "hash_mismatch" | "ttl_invalid" => StatusCode::UNPROCESSABLE_ENTITY,
         "busy" => StatusCode::TOO_MANY_REQUESTS,
         "acted_unrecorded" | "stopped" | "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         "no_answer" => StatusCode::GATEWAY_TIMEOUT,

@@ -6,7 +6,7 @@ mod mistakes;
 mod stub_bot;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::kit::app::command;
 use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot, trade};
-use crate::kit::{Process, until};
+use crate::kit::{Process, built_example, until};
 use crate::zoo::ZOO;
 use stub_bot::StubBot;
 
@@ -298,21 +298,6 @@ async fn what_handlers_raise_is_a_fault_and_each_own_word_is_named() {
     assert!(undeclared.contains("/size") && undeclared.contains("x-risk"), "{undeclared}");
 }
 
-/// The program of an example of the workspace. A run of all tests has built it already, with the same features.
-fn built_example(name: &str) -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--quiet", "--message-format=json", "--example", name]);
-    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let told = String::from_utf8(built.stdout).unwrap();
-    let mut messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| {
-        let is_it = message["target"]["name"] == name;
-        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
-    });
-    program.unwrap_or_else(|| panic!("{name} is no example: {told}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_smallest_bot_in_rust_passes_and_is_paused_and_resumed() {
     let text = include_str!("../../../crates/bot-server/examples/minimal_bot.rs");
@@ -322,6 +307,21 @@ async fn the_smallest_bot_in_rust_passes_and_is_paused_and_resumed() {
     assert_nothing_is_wrong(&checked);
     assert_eq!(checked.report["bot"]["bot_id"], "minimal");
     assert_eq!(checked.standing("POST commands/{verb}"), "served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bot_in_rust_with_a_config_passes_and_tries_one() {
+    let folder = crate::kit::folder();
+    let wanted = folder.path().join("wanted.json");
+    std::fs::write(&wanted, r#"{"risk_per_trade": 0.02, "max_positions": 5, "interval_s": 0.5}"#).unwrap();
+    let bot = Command::new(built_example("config_bot"));
+    let config = wanted.display().to_string();
+    let options = ["--exercise", "--yes", "--bot-id", "config-bot", "--config", &config];
+    let checked = check_started_bot(bot, &options).await;
+    assert_nothing_is_wrong(&checked);
+    for call in ["GET config", "GET config/schema", "POST config/{verb}"] {
+        assert_eq!(checked.standing(call), "served", "{call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

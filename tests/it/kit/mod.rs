@@ -69,6 +69,21 @@ pub(crate) fn socket_client(socket: &Path) -> reqwest::Client {
     client.redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(20)).build().unwrap()
 }
 
+/// The program of an example of the workspace. A run of all tests has built it already, with the same features.
+pub(crate) fn built_example(name: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--quiet", "--message-format=json", "--example", name]);
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let told = String::from_utf8(built.stdout).unwrap();
+    let mut messages = told.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let program = messages.find_map(|message| {
+        let is_it = message["target"]["name"] == name;
+        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+    });
+    program.unwrap_or_else(|| panic!("{name} is no example: {told}"))
+}
+
 /// A child process that is killed with SIGKILL when it is dropped.
 pub(crate) struct Process {
     child: Child,

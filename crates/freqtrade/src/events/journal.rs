@@ -1,17 +1,15 @@
 //! The events on disk, with what they leave told: both in one line, so that a kill repeats and loses none.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use botops_bot_server::EventHistory;
+use botops_bot_server::{EventHistory, EventRing};
 use botops_contract::{BotEvent, LARGEST_SEQ};
 use botops_core::durable_file;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::observed_state::ObservedState;
@@ -29,8 +27,8 @@ const RETRY_AFTER: u64 = 256 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct AdapterJournal {
     shared: Arc<Mutex<JournalFile>>,
-    latest: watch::Sender<u64>,
-    epoch: Arc<str>,
+    /// What readers get. Its epoch tells this journal's numbers from those of another: it outlives the process.
+    events: EventRing,
 }
 
 #[derive(Debug)]
@@ -42,7 +40,6 @@ struct JournalFile {
     length: u64,
     /// At which length it is written anew: what is kept may be long by itself.
     longest: u64,
-    events: VecDeque<Arc<BotEvent>>,
     newest_seq: u64,
     /// What the last line says is told; `None` before the first one.
     told: Option<ObservedState>,
@@ -82,9 +79,8 @@ impl AdapterJournal {
         let epoch = lines.last().map_or_else(|| Uuid::now_v7().to_string(), |line| line.epoch.clone());
         let newest_seq = lines.last().map_or(0, |line| line.seq);
         let told = lines.last().map(|line| line.told.clone());
-        let mut events: VecDeque<Arc<BotEvent>> =
-            lines.into_iter().flat_map(|line| line.events).map(Arc::new).collect();
-        events.drain(..events.len().saturating_sub(KEPT_EVENTS));
+        let events = EventRing::new(&epoch, KEPT_EVENTS);
+        lines.into_iter().flat_map(|line| line.events).for_each(|event| events.add_numbered(Arc::new(event)));
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
         let mut length = file.metadata().map_err(failed)?.len();
         if length > whole as u64 {
@@ -97,20 +93,20 @@ impl AdapterJournal {
             is_replaced: false,
             length,
             longest: LONGEST_FILE,
-            events,
             newest_seq,
             told,
         };
-        Ok(Self {
-            shared: Arc::new(Mutex::new(shared)),
-            latest: watch::Sender::new(newest_seq),
-            epoch: epoch.into(),
-        })
+        Ok(Self { shared: Arc::new(Mutex::new(shared)), events })
     }
 
     /// What was told so far; `None` before anything was.
     pub(crate) fn told(&self) -> Option<ObservedState> {
         self.lock().told.clone()
+    }
+
+    /// What readers of the events get.
+    pub(crate) fn events(&self) -> &EventRing {
+        &self.events
     }
 
     /// Numbers events, writes them together with what is told after them, and publishes them.
@@ -126,25 +122,21 @@ impl AdapterJournal {
         let first = journal.newest_seq.saturating_add(1);
         let events: Vec<BotEvent> = (first..)
             .zip(events)
-            .map(|(seq, event)| BotEvent { seq, boot_epoch: self.epoch.to_string(), ..event })
+            .map(|(seq, event)| BotEvent { seq, boot_epoch: self.events.epoch().to_owned(), ..event })
             .collect();
         let seq = events.last().map_or(journal.newest_seq, |event| event.seq);
-        let line = JournalLine { epoch: self.epoch.to_string(), seq, events, told: told.clone() };
+        let line = JournalLine { epoch: self.events.epoch().to_owned(), seq, events, told: told.clone() };
         journal.write_line(&line)?;
         journal.newest_seq = seq;
         journal.told = Some(line.told);
-        journal.events.extend(line.events.into_iter().map(Arc::new));
-        let surplus = journal.events.len().saturating_sub(KEPT_EVENTS);
-        journal.events.drain(..surplus);
+        line.events.into_iter().for_each(|event| self.events.add_numbered(Arc::new(event)));
         if journal.length > journal.longest
-            && let Err(error) = journal.compact(&self.epoch)
+            && let Err(error) = journal.compact(&self.events)
         {
             // The line is durable, so the events are told. The file grows a while before this is tried again.
             journal.longest = journal.length + RETRY_AFTER;
             tracing::warn!("the journal of events cannot be written anew, so it grows: {error}");
         }
-        drop(journal);
-        self.latest.send_replace(seq);
         Ok(())
     }
 
@@ -164,23 +156,6 @@ fn numbers_ascend(lines: &[JournalLine]) -> bool {
     })
 }
 
-impl EventHistory for AdapterJournal {
-    /// Tells this journal's numbers from those of another: it outlives the process.
-    fn epoch(&self) -> &str {
-        &self.epoch
-    }
-
-    fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
-        let journal = self.lock();
-        let first = journal.events.partition_point(|event| event.seq <= seq);
-        journal.events.range(first..).take(limit).cloned().collect()
-    }
-
-    fn watch_latest(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
-    }
-}
-
 impl JournalFile {
     fn write_line(&mut self, line: &JournalLine) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
@@ -196,10 +171,10 @@ impl JournalFile {
     }
 
     /// Replaces the file by one line with what is kept.
-    fn compact(&mut self, epoch: &str) -> io::Result<()> {
-        let events = self.events.iter().map(|event| (**event).clone()).collect();
+    fn compact(&mut self, kept: &EventRing) -> io::Result<()> {
+        let events = kept.events_after(0, KEPT_EVENTS).iter().map(|event| (**event).clone()).collect();
         let told = self.told.clone().unwrap_or_default();
-        let line = JournalLine { epoch: epoch.to_owned(), seq: self.newest_seq, events, told };
+        let line = JournalLine { epoch: kept.epoch().to_owned(), seq: self.newest_seq, events, told };
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         durable_file::replace(&self.path, &text, durable_file::PRIVATE, "freqtrade-journal")?;
@@ -234,7 +209,7 @@ mod tests {
     }
 
     fn numbers(journal: &AdapterJournal) -> Vec<u64> {
-        journal.events_after(0, 9_999).iter().map(|event| event.seq).collect()
+        journal.events().events_after(0, 9_999).iter().map(|event| event.seq).collect()
     }
 
     #[test]
@@ -244,14 +219,14 @@ mod tests {
         let journal = AdapterJournal::open(&path).unwrap();
         assert_eq!(journal.told(), None);
         journal.append(vec![event("a"), event("b")], &told(1)).unwrap();
-        let epoch = journal.epoch().to_owned();
+        let epoch = journal.events().epoch().to_owned();
         let mut text = std::fs::read(&path).unwrap();
         let length = text.len();
         text.extend_from_slice(b"{\"epoch\":");
         std::fs::write(&path, text).unwrap();
         let again = AdapterJournal::open(&path).unwrap();
         assert_eq!(
-            (again.epoch(), again.told(), numbers(&again)),
+            (again.events().epoch(), again.told(), numbers(&again)),
             (epoch.as_str(), Some(told(1)), vec![1, 2])
         );
         assert_eq!(std::fs::metadata(&path).unwrap().len(), length as u64);
@@ -293,7 +268,7 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             std::fs::write(&path, text.replace(from, to)).unwrap();
             let again = AdapterJournal::open(&path).unwrap();
-            assert_ne!(again.epoch(), journal.epoch());
+            assert_ne!(again.events().epoch(), journal.events().epoch());
             again.append(vec![event("c")], &told(2)).unwrap();
             assert_eq!(numbers(&again), [1]);
         }
@@ -322,7 +297,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         journal.lock().longest = 1;
-        let latest = journal.watch_latest();
+        let latest = journal.events().watch_latest();
         for round in 1..4 {
             journal.append(vec![event("a")], &told(round)).unwrap();
             assert_eq!((*latest.borrow(), numbers(&journal).len() as u64), (round, round));

@@ -62,7 +62,7 @@ impl ContractSource for AdapterSource {
     }
 
     fn events(&self) -> Arc<dyn EventHistory> {
-        Arc::new(self.journal.clone())
+        Arc::new(self.journal.events().clone())
     }
 
     fn trades(&self, range: &TradePageRange) -> Result<TradePage, ContractRefusal> {

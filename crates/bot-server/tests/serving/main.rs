@@ -1,6 +1,10 @@
 //! Bots that are served for real: over a socket and a port, with handlers that panic and hang, over restarts.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod calls;
+mod managed_config;
+mod previews;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -10,55 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use botops_bot_server::{BotServer, CommandReply, ConfigHandlers, ServedBot, refusal};
+use botops_bot_server::{CommandReply, ConfigHandlers, ServedBot, refusal};
 use botops_contract::{
     ActivateConfigRequest, BotReport, CheckVerdict, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest,
-    EventKind, RunningDocument, Severity, Trade, TradingMode, Verb, VersionRef,
+    EventKind, RunningDocument, Severity, Trade, Verb, VersionRef,
 };
 use serde_json::{Value, json};
 
-fn new_bot() -> BotServer {
-    BotServer::new("tested".parse().unwrap(), TradingMode::Paper, "1")
-}
-
-/// Sends a request as it stands, and returns status, head and body.
-fn send(mut stream: impl Read + Write, head: &str, body: &str) -> (u16, String, String) {
-    let length = body.len();
-    write!(stream, "{head}Host: bot\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_owned(), body.to_owned())
-}
-
-fn ask(socket: &Path, call: &str, body: &Value) -> (u16, Value) {
-    let (method, path) = call.split_once(' ').unwrap();
-    let stream = UnixStream::connect(socket).unwrap();
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let (status, _, body) = send(stream, &format!("{method} /ipc/v1/{path} HTTP/1.1\r\n"), &body);
-    (status, serde_json::from_str(&body).unwrap_or_default())
-}
-
-fn command(id: &str) -> Value {
-    json!({"command_id": id, "reason": "a test"})
-}
-
-fn capabilities(socket: &Path) -> Vec<String> {
-    let (_, hello) = ask(socket, "GET hello", &Value::Null);
-    serde_json::from_value(hello["capabilities"].clone()).unwrap()
-}
-
-/// Waits until a condition holds; the limit only ends a test that would wait for ever.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("not seen: {what}");
-}
+use calls::{ask, capabilities, command, new_bot, send, until};
 
 #[test]
 fn a_socket_is_private_replaced_when_it_is_stale_and_left_to_who_answers_there() {
