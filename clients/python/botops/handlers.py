@@ -92,7 +92,7 @@ class CommandRunner:
         self.previews: Dict[str, Callable[[Command], Any]] = {}
         self.answer_within = ANSWER_WITHIN
         # A thread for each verb: a halt must not wait behind a handler that hangs.
-        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config")}
+        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config", "check")}
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
         # What runs on the loop's thread now.
@@ -136,6 +136,10 @@ class CommandRunner:
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
         return self._queue(work, "config", False)
+
+    def run_check(self, work: Callable[[], Any]) -> bool:
+        """Has the check of a config done beside the loop; False when too much waits already."""
+        return self._side_threads["check"].put(work)
 
     def forget(self, work: Callable[[], Any]) -> None:
         """Takes work away that has not begun and is not wanted any more."""
@@ -225,9 +229,10 @@ class CommandRunner:
         answer = answer_of_error(error, task.command.verb)
         if answer["outcome"] == "unconfirmed":
             where, said = f"commands.{task.command.verb}", str(answer["message"])
-            self._problems.add(where, "handler_failed", said)
-            if not isinstance(error, (Unconfirmed, KeyboardInterrupt, SystemExit)):
-                self._problems.failures.add_raised(where, "handler_failed", said, error)
+            if isinstance(error, (Unconfirmed, KeyboardInterrupt, SystemExit)):
+                self._problems.add(where, "handler_failed", said)
+            else:
+                self._problems.add_failure(where, "handler_failed", said, error)
         self.book.finish(task, {**answer, **self._standing()})
 
     def _predict(self, task: CommandTask) -> None:
@@ -246,7 +251,7 @@ class CommandRunner:
                     answer = failed
                 else:
                     said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
-                    self._problems.failures.add_raised(f"commands.{verb}", "preview_failed", said, error)
+                    self._problems.output.add_raised(f"commands.{verb}", "preview_failed", said, error)
                     answer = {**answer, "reason_code": PREVIEW_RAISED, "message": said}
             finally:
                 UNDER_WAY.reset(outer)
@@ -274,6 +279,5 @@ class CommandRunner:
         held = " and holds the trading loop" if self._on_loop is task else ""
         said = f"the bot's handler of {verb} has not returned within {self.answer_within:g} s{held}"
         where = f"commands.{verb}"
-        self._problems.add(where, "handler_late", said)
         frames = frames_of_thread(task.thread) if task.coroutine is None else frames_of_coroutine(task.coroutine)
-        self._problems.failures.add_standing(where, "handler_late", f"{said}; it stands at:", frames)
+        self._problems.add_standing(where, "handler_late", said, frames)
