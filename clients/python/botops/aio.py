@@ -15,7 +15,9 @@ from typing import Any, Callable, Mapping, Optional, Set
 from . import connections, router
 from .address import Path
 from .bot import BaseBot
-from .config import Apply, BotConfig, Check
+from .change import Apply
+from .checks import Check
+from .config import BotConfig
 from .connections import ConnectionTable, Pace
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 from .loop import UNDER_WAY, under_way
@@ -55,7 +57,7 @@ class AsyncBot(BaseBot):
             if core.pid != os.getpid():
                 core.begin_life()
             core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{core.name} started"})
-            self._try_to_listen()
+            self._listen_and_accept()
             self._keep(self._maintain())
         return self
 
@@ -144,6 +146,7 @@ class AsyncBot(BaseBot):
             return True
 
         slot.run_on_loop = run_at_once
+        slot.check_by(run_at_once)
         return slot
 
     def _is_served(self) -> bool:
@@ -171,7 +174,7 @@ class AsyncBot(BaseBot):
             self._keep(rest)
         return True
 
-    def _try_to_listen(self) -> None:
+    def _listen_and_accept(self) -> None:
         self._listener = listener = self._address.try_to_listen(self._core.problems)
         if listener is not None:
             listener.setblocking(False)
@@ -220,12 +223,11 @@ class AsyncBot(BaseBot):
                 self._core.problems.add_failure("sdk", "internal", f"maintenance: {error_text(error)}", error)
 
     async def _look_after_socket(self) -> None:
-        if self._listener is not None and not self._address.is_in_place():
-            self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+        if self._listener is not None and self._address.is_lost(self._core.problems):
             await self._stop_listening()
         # Not once the bot stops: what is made anew then would be there for good.
         if self._listener is None and self._tasks is not None:
-            self._try_to_listen()
+            self._listen_and_accept()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -16,8 +16,9 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeV
 from . import forks, numbers, records, told
 from .address import Address, Path
 from .change import Apply
+from .checks import Check
 from .commands import VERBS, Handler
-from .config import BotConfig, Check
+from .config import BotConfig
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
 from .handlers import VerbHandler
@@ -303,9 +304,12 @@ class BaseBot:
         slot.boot_epoch = core.boot_epoch
         slot.run_on_loop = core.commands.run_on_loop
         slot.withdraw_by(core.commands.forget)
+        slot.check_by(core.commands.run_check)
+        slot.set_unknown = core.state.set_unknown
 
         def tell(what: str, message: str) -> None:
-            self.event("config", message, severity="medium" if what == "trial_expired" else "low", data={"what": what})
+            severity = "medium" if what in ("trial_expired", "apply_late") else "low"
+            self.event("config", message, severity=severity, data={"what": what})
 
         slot.on_change = tell
         core.config = slot

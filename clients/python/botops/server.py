@@ -106,18 +106,19 @@ class ThreadServer:
                     self._listener.setblocking(False)
                     selector.register(self._listener, selectors.EVENT_READ)
                 selector.select(_LOOK_AFTER_SOCKET_EVERY)
-                if not self._stopping.is_set() and not self._address.is_in_place():
-                    self._lose_listener(selector)
-                elif not self._stopping.is_set():
+                if self._stopping.is_set():
+                    continue
+                if self._address.is_lost(self._core.problems):
+                    self._renew_listener(selector)
+                else:
                     self._take_connections(self._listener)
 
-    def _lose_listener(self, selector: selectors.BaseSelector) -> None:
-        """The socket's file was removed or replaced: nobody can come any more, and it is listened for anew."""
+    def _renew_listener(self, selector: selectors.BaseSelector) -> None:
+        """Nobody can come any more to the one that there is."""
         listener, self._listener = self._listener, None
         if listener is not None:
             selector.unregister(listener)
             listener.close()
-        self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
         self._listener = self._address.try_to_listen(self._core.problems)
 
     def _take_connections(self, listener: socket.socket) -> None:

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from decimal import Decimal
 
 from client import BotCase
@@ -74,6 +75,27 @@ class ConfigTest(ConfigCase):
         _, _, body = self.client.send("GET", "state")
         self.assertNotIn(b"a-secret-key", body)
         self.assertEqual(config["risk"], Decimal("0.02"))
+
+    def test_it_reads_like_a_dictionary_and_cannot_be_written_to(self):
+        bot, config = self.served()
+        self.assertEqual(("risk" in config, "more" in config, len(config)), (True, False, len(VALUES)))
+        self.assertEqual(list(config), list(VALUES))
+        self.assertEqual(list(config.keys()), list(VALUES))
+        self.assertEqual(dict(config)["interval"], 5)
+        self.assertEqual(dict(config.items()), dict(zip(config, config.values())))
+        self.assertEqual((config.get("risk"), config.get("more", 7)), (Decimal("0.02"), 7))
+        self.assertEqual({**config}, config)
+        self.assertIsInstance(config, Mapping)
+        with self.assertRaises(TypeError):
+            config["risk"] = 1
+        with self.assertRaises(KeyError):
+            config["more"]
+        config.copy()["targets"].append(1)
+        self.assertEqual(len(config["targets"]), 1)
+        self.assertNotIn("a-secret-key", repr(config))
+        held = config.items()
+        self.assertEqual(self.activate(risk=0.01)[0], 200)
+        self.assertEqual((config["risk"], dict(held)["risk"]), (Decimal("0.01"), Decimal("0.02")), "what was read stays")
 
     def test_a_check_names_every_reason_and_no_secret(self):
         def check(values):
