@@ -21,7 +21,7 @@ from .commands import VERBS, Handler
 from .config import BotConfig
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
-from .handlers import VerbHandler
+from .handlers import VerbHandler, takes_one
 from .loop import under_way
 from .problems import Problem
 from .server import ThreadServer
@@ -55,6 +55,13 @@ def _note_failure(core: BotCore, where: str, error: Exception) -> None:
         core.problems.add_failure(where, "failed", told.error_text(error)[:300], error)
     except Exception:
         pass  # the trading code has no use for a fault of the SDK
+
+
+def _check_takes_one(function: Callable[..., Any], argument: str) -> None:
+    """Raises ValueError for a function that could never be called: that would come out at the first command alone."""
+    if not takes_one(function):
+        name = getattr(function, "__name__", "it")
+        raise ValueError(f"`{name}` is called with one argument: def {name}({argument})")
 
 
 class BaseBot:
@@ -267,6 +274,7 @@ class BaseBot:
             raise ValueError("only pause can be durable")
 
         def take(handler: _Call) -> _Call:
+            _check_takes_one(handler, "command")
             self._core.commands.handlers[verb] = VerbHandler(handler, thread, durable)
             self._note_late(f"commands.{verb}")
             return handler
@@ -279,6 +287,7 @@ class BaseBot:
             raise ValueError(f"a verb is one of {', '.join(VERBS)}")
 
         def take(handler: Handler) -> Handler:
+            _check_takes_one(handler, "command")
             self._core.commands.previews[verb] = handler
             return handler
 
@@ -292,6 +301,9 @@ class BaseBot:
         returns reasons against a document, or raises ValueError; `apply` takes new values, on the loop's thread.
         `config_dir` is the folder `config` of botops where it is on the same disk: what its `HEAD` names is started with.
         """
+        for function in (check, apply):
+            if function is not None:
+                _check_takes_one(function, "values")
         folder = self._core.folder
         if folder is None and config_dir is None:
             raise ConfigError("a config needs a data folder: what is committed has to outlive the process")

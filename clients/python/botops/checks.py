@@ -2,12 +2,21 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from .change import ConfigRefusal, Work
 from .late import LATE_AFTER, LateWatch
+from .schema import Violation, violation
 
 Check = Callable[[Dict[str, Any]], Any]
+
+
+class Warn(NamedTuple):
+    """What a `check` may return of a value that is allowed and yet perhaps a mistake."""
+
+    path: str
+    message: str
+    fix: Optional[str] = None
 
 
 class CheckRunner:
@@ -30,6 +39,9 @@ class CheckRunner:
             try:
                 with self._watch.call("check"):
                     found = self._check(values)
+                    if isinstance(found, Iterator):
+                        # Of one that yields its reasons, the code runs while they are read.
+                        found = list(found)
             except Exception as error:
                 done.set_exception(error)
             except BaseException as ending:
@@ -48,3 +60,23 @@ class CheckRunner:
             raise ConfigRefusal(504, "no_answer", f"the bot's check has not returned within {LATE_AFTER:g} s: whether it would "
                                                   "take this document is not known")
         return done.result()
+
+
+def reasons_of(said: Any) -> Optional[List[Any]]:
+    """What a check returned, as a list of reasons; `None` for what is none, such as False: it is no consent."""
+    if said is None or said is True:
+        return []
+    if isinstance(said, (str, Warn, Mapping)):
+        return [said]
+    if isinstance(said, tuple) and len(said) in (2, 3) and all(isinstance(one, str) for one in said):
+        return [said]
+    return list(said) if isinstance(said, (list, tuple, set, frozenset)) else None
+
+
+def violation_of(said: Any) -> Violation:
+    """One reason in the contract's form."""
+    if isinstance(said, Mapping):
+        return {"path": "", "code": "refused", "message": "", **said}
+    if isinstance(said, tuple) and len(said) >= 2:
+        return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
+    return violation("", "refused", str(said))

@@ -311,6 +311,8 @@ def answer_of(returned: Any, verb: str, note: Callable[[str], None]) -> Answer:
     """The answer that a handler's return value stands for. What of it cannot be told is noted."""
     if isinstance(returned, Done):
         return {"outcome": "done", "message": text_of(returned.message), "exposure": returned.exposure(note)}
+    if returned is not None and not isinstance(returned, (str, bool)):
+        note(f"a {type(returned).__name__} is not told: return a sentence, or Done(\"…\", orders_cancelled=2)")
     message = returned if isinstance(returned, str) else f"the bot's handler of {verb} returned"
     return {"outcome": "done", "message": message}
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, ItemsView, Iterator, KeysView, List, Map
 from . import given
 from . import schema as schemas
 from .change import ANSWER_WITHIN, Apply, Change, ConfigRefusal, ValueSwitch, Work
-from .checks import Check, CheckRunner
+from .checks import Check, CheckRunner, Warn, reasons_of, violation_of
 from .config_files import ConfigError, ConfigFiles, Document, document
 from .late import LateWatch
 from .numbers import BadValue, amount_text
@@ -30,13 +30,6 @@ _TURN_WITHIN = 4.0
 # Reasons against a document that its error names.
 _MOST_NAMED = 5
 
-
-class Warn(NamedTuple):
-    """What a `check` may return of a value that is allowed and yet perhaps a mistake."""
-
-    path: str
-    message: str
-    fix: Optional[str] = None
 
 
 class _Trial(NamedTuple):
@@ -217,9 +210,13 @@ class BotConfig(Mapping[str, Any]):
             said = f"the bot's check raised {error_text(error)}"[:300]
             self._problems.output.add_raised("config", "check_failed", said, error)
             return [violation("", "check_failed", said)], []
-        rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
+        rows = reasons_of(said)
+        if rows is None:
+            what = "False" if said is False else f"a value of type {type(said).__name__}"
+            why = f"the bot's check returned {what}: it returns a list of reasons, empty where there is none"
+            return [violation("", "check_failed", why)], []
         warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
-        return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
+        return [violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
 
     def verdict(self, value: Any) -> Dict[str, Any]:
         """The contract's answer to a check: reasons against a document, and when its changes take effect."""
@@ -569,11 +566,3 @@ def _flag(message: Mapping[str, Any], name: str) -> bool:
         return given.flag(message, name)
     except given.Malformed as error:
         raise ConfigRefusal(400, "invalid", f"{error}; nothing was done") from None
-
-
-def _violation_of(said: Any) -> Violation:
-    if isinstance(said, Mapping):
-        return {"path": "", "code": "refused", "message": "", **said}
-    if isinstance(said, tuple) and len(said) >= 2:
-        return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
-    return violation("", "refused", str(said))

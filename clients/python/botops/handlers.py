@@ -29,6 +29,17 @@ class VerbHandler(NamedTuple):
     durable: bool
 
 
+def takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one argument; true where Python cannot say."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
 class SideThread:
     """One thread for what may run beside the trading loop; it begins with the first work."""
 
@@ -208,6 +219,10 @@ class CommandRunner:
 
     def _finish_done(self, task: CommandTask, returned: Any, said_phase: bool) -> None:
         verb = task.command.verb
+        if returned is False:
+            said = f"the bot's handler of {verb} returned False: whether it acted is not known"
+            self._finish_error(task, Unconfirmed(said))
+            return
         if not said_phase:
             # The handler returned and said nothing of the phase: then it is what the verb means.
             if verb in _CLOSES_ENTRIES:

@@ -128,7 +128,7 @@ class AsyncBotTest(BotCase):
         self.assertFalse(self.socket.exists())
 
     def test_a_port_with_a_token(self):
-        bot = self.make_async(address="127.0.0.1:0", token_file=self.folder / "token")
+        bot = self.make_async(address="127.0.0.1:0", token_file=self.folder / "token", data_dir=self.folder / "data")
 
         def ask():
             token = (self.folder / "token").read_text().strip()

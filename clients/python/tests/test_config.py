@@ -121,6 +121,29 @@ class ConfigTest(ConfigCase):
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.01, "interval": 7.0, "daily_loss": -500}})
         self.assertEqual((verdict["ok"], verdict["violations"]), (True, []), "an amount may be a number, and 7.0 is whole")
 
+    def test_a_check_that_gives_no_list_is_understood_or_named(self):
+        says = []
+        self.served(lambda values: says[-1] if says else None)
+        for said, ok, message in ((True, True, None), ([], True, None), (False, False, "the bot's check returned False"),
+                                  (7, False, "the bot's check returned a value of type int"),
+                                  ("too much", False, "too much"), (("/risk", "too much"), False, "too much"),
+                                  (iter([("/risk", "too much", "less")]), False, "too much")):
+            says.append(said)
+            _, verdict = self.client.post("config/check", {"config": VALUES})
+            self.assertEqual(verdict["ok"], ok, said)
+            if message:
+                self.assertEqual(len(verdict["violations"]), 1, verdict)
+                self.assertIn(message, verdict["violations"][0]["message"])
+
+    def test_what_cannot_be_called_with_one_argument_is_refused_at_once(self):
+        bot = self.make()
+        for make in (lambda: bot.on("pause")(lambda: None), lambda: bot.preview("flatten")(lambda: None),
+                     lambda: bot.config(SCHEMA, VALUES, check=lambda: None),
+                     lambda: bot.config(SCHEMA, VALUES, apply=lambda one, two: None)):
+            with self.assertRaisesRegex(ValueError, "is called with one argument"):
+                make()
+        bot.on("pause")([].append)
+
     def test_a_document_that_nests_too_deeply_is_refused(self):
         bot, config = self.served()
         for depth in (200, 900, 100_000):
