@@ -106,7 +106,8 @@ class ProblemOutput:
     def add_problem(self, problem: "Problem") -> None:
         """Something was wrong with what the bot said: one warning, without a place in the code."""
         if self._is_due(problem.where, problem.code):
-            said = f"{problem.message}. {problem.meaning.remediation} (SDK_{problem.code.upper()})"
+            end = "" if problem.message.endswith(("?", ".")) else "."
+            said = f"{problem.message}{end} {problem.meaning.remediation} (SDK_{problem.code.upper()})"
             self._warnings.append(self._line(problem.where, problem.code, said))
 
     def note_written(self, where: str, code: str) -> None:

@@ -122,7 +122,8 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     let dropped = snapshot.dropped;
     if dropped.positions + dropped.orders > 0 {
         warnings.push(format!(
-            "The bot reported more than botops keeps: {} positions and {} orders are not shown.",
+            "The bot reported more than botops keeps (20,000 positions, 2,000 orders): {} positions and {} orders are not \
+             shown. Have it report what is open alone, and forget orders that are over.",
             dropped.positions, dropped.orders
         ));
     }
