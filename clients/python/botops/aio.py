@@ -38,6 +38,7 @@ def _factory_of(protocol: asyncio.StreamReaderProtocol) -> Callable[[], asyncio.
 class AsyncBot(BaseBot):
     """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
 
+    _runs_coroutines = True
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
     _listener: Optional[socket.socket] = None
     _accepting: "Optional[asyncio.Task[Any]]" = None
@@ -137,8 +138,6 @@ class AsyncBot(BaseBot):
     def config(self, schema: Mapping[str, Any], values: Mapping[str, Any], *, check: Optional[Check] = None,
                apply: Optional[Apply] = None, config_dir: Optional[Path] = None) -> BotConfig:
         """As for `Bot`; `apply` is a plain function, since new values take effect between two awaits."""
-        if apply is not None and inspect.iscoroutinefunction(apply):
-            raise ValueError("`apply` is a plain function, not a coroutine")
         slot = super().config(schema, values, check=check, apply=apply, config_dir=config_dir)
 
         def run_at_once(work: Callable[[], Any]) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import itertools
 import math
 import os
@@ -17,7 +18,7 @@ from . import forks, numbers, records, told
 from .address import Address, Path
 from .change import Apply
 from .checks import Check
-from .commands import VERBS, Handler
+from .commands import VERBS
 from .config import BotConfig
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
@@ -57,15 +58,20 @@ def _note_failure(core: BotCore, where: str, error: Exception) -> None:
         pass  # the trading code has no use for a fault of the SDK
 
 
-def _check_takes_one(function: Callable[..., Any], argument: str) -> None:
+def _check_callable(function: Callable[..., Any], argument: str, may_be_coroutine: bool) -> None:
     """Raises ValueError for a function that could never be called: that would come out at the first command alone."""
+    name = getattr(function, "__name__", "it")
     if not takes_one(function):
-        name = getattr(function, "__name__", "it")
         raise ValueError(f"`{name}` is called with one argument: def {name}({argument})")
+    if inspect.iscoroutinefunction(function) and not may_be_coroutine:
+        why = "handlers may be coroutines in AsyncBot alone" if argument == "command" else "it runs between two rounds"
+        raise ValueError(f"`{name}` is a plain function, not a coroutine: {why}")
 
 
 class BaseBot:
     """What `Bot` and `AsyncBot` have in common: everything that the trading code says."""
+
+    _runs_coroutines = False
 
     def __init__(self, bot_id: str, *, mode: str, name: Optional[str] = None, version: str = "0",
                  address: Optional[Path] = None, token_file: Optional[Path] = None,
@@ -274,20 +280,20 @@ class BaseBot:
             raise ValueError("only pause can be durable")
 
         def take(handler: _Call) -> _Call:
-            _check_takes_one(handler, "command")
+            _check_callable(handler, "command", self._runs_coroutines)
             self._core.commands.handlers[verb] = VerbHandler(handler, thread, durable)
             self._note_late(f"commands.{verb}")
             return handler
 
         return take
 
-    def preview(self, verb: str) -> Callable[[Handler], Handler]:
+    def preview(self, verb: str) -> Callable[[_Call], _Call]:
         """Makes a function the answer to a dry run: it returns what the verb would do, and does nothing."""
         if verb not in VERBS:
             raise ValueError(f"a verb is one of {', '.join(VERBS)}")
 
-        def take(handler: Handler) -> Handler:
-            _check_takes_one(handler, "command")
+        def take(handler: _Call) -> _Call:
+            _check_callable(handler, "command", self._runs_coroutines)
             self._core.commands.previews[verb] = handler
             return handler
 
@@ -303,7 +309,7 @@ class BaseBot:
         """
         for function in (check, apply):
             if function is not None:
-                _check_takes_one(function, "values")
+                _check_callable(function, "values", False)
         folder = self._core.folder
         if folder is None and config_dir is None:
             raise ConfigError("a config needs a data folder: what is committed has to outlive the process")

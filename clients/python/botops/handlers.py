@@ -93,6 +93,11 @@ def _read(verb: str, body: Any) -> Tuple[Command, Optional[float], Optional[floa
     return command, None if valid_for is None else time.monotonic() + valid_for, expires_at
 
 
+def _unpredicted(verb: str) -> Answer:
+    message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
+    return {"outcome": "predicted", "message": message}
+
+
 class CommandRunner:
     """From a request to its answer."""
 
@@ -251,25 +256,43 @@ class CommandRunner:
         self.book.finish(task, {**answer, **self._standing()})
 
     def _predict(self, task: CommandTask) -> None:
+        preview = self.previews.get(task.command.verb)
+        if preview is None:
+            self.book.finish(task, {**_unpredicted(task.command.verb), **self._standing()})
+            return
+        outer = UNDER_WAY.set(task.answer)
+        try:
+            returned = preview(task.command)
+            if self.spawn is not None and inspect.isawaitable(returned):
+                task.is_begun, task.coroutine = True, returned
+                self.spawn(functools.partial(self._await_preview, task, returned))
+            else:
+                self._finish_preview(task, returned)
+        except BaseException as error:
+            self._finish_failed_preview(task, error)
+        finally:
+            UNDER_WAY.reset(outer)
+
+    async def _await_preview(self, task: CommandTask, returned: Any) -> None:
+        try:
+            self._finish_preview(task, await returned)
+        except BaseException as error:
+            self._finish_failed_preview(task, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _finish_preview(self, task: CommandTask, returned: Any) -> None:
         verb = task.command.verb
-        preview = self.previews.get(verb)
-        message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
-        answer: Answer = {"outcome": "predicted", "message": message}
-        if preview is not None:
-            outer = UNDER_WAY.set(task.answer)
-            try:
-                note = functools.partial(self._note_untold, verb)
-                answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
-            except BaseException as error:
-                failed = answer_of_error(error, verb)
-                if failed["outcome"] == "refused":
-                    answer = failed
-                else:
-                    said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
-                    self._problems.output.add_raised(f"commands.{verb}", "preview_failed", said, error)
-                    answer = {**answer, "reason_code": PREVIEW_RAISED, "message": said}
-            finally:
-                UNDER_WAY.reset(outer)
+        answer = answer_of(returned, verb, functools.partial(self._note_untold, verb))
+        self.book.finish(task, {**answer, "outcome": "predicted", **self._standing()})
+
+    def _finish_failed_preview(self, task: CommandTask, error: BaseException) -> None:
+        verb = task.command.verb
+        answer = answer_of_error(error, verb)
+        if answer["outcome"] != "refused":
+            said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
+            self._problems.output.add_raised(f"commands.{verb}", "preview_failed", said, error)
+            answer = {**_unpredicted(verb), "reason_code": PREVIEW_RAISED, "message": said}
         self.book.finish(task, {**answer, **self._standing()})
 
     def _standing(self) -> Answer:

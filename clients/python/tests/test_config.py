@@ -144,6 +144,14 @@ class ConfigTest(ConfigCase):
                 make()
         bot.on("pause")([].append)
 
+        async def coroutine(given):
+            pass
+
+        for make in (lambda: bot.on("pause")(coroutine), lambda: bot.preview("flatten")(coroutine),
+                     lambda: bot.config(SCHEMA, VALUES, check=coroutine), lambda: bot.config(SCHEMA, VALUES, apply=coroutine)):
+            with self.assertRaisesRegex(ValueError, "is a plain function, not a coroutine"):
+                make()
+
     def test_a_document_that_nests_too_deeply_is_refused(self):
         bot, config = self.served()
         for depth in (200, 900, 100_000):
