@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from . import numbers
 from .durable import DataFolder, LineFile, replace_file
@@ -99,9 +99,6 @@ def _member(name: str, value: Any) -> Any:
     if name != "positions_closing":
         return int(numbers.count(value))
     return [value] if isinstance(value, str) else sorted(text_of(symbol) for symbol in value)
-
-
-Handler = Callable[[Command], Union[None, str, Done]]
 
 
 class CommandError(Exception):

@@ -104,8 +104,9 @@ impl OperatorCommands {
     }
 
     /// It is known by now that a command of unknown effect did nothing.
-    pub(super) fn record_nothing_done(&self, command_id: &str) {
+    pub(super) fn record_nothing_done(&self, command_id: &str, given_at: DateTime<Utc>) {
         self.change(|known| {
+            known.in_doubt.take_if(|pause| pause.given_at == given_at);
             let it = known.failed.iter_mut().find(|failed| failed.command_id == command_id);
             it.into_iter().for_each(|failed| failed.is_in_doubt = false);
         });

@@ -177,7 +177,7 @@ impl OpenCommands {
                     self.operator.record_done(&command.as_done(), start);
                 }
                 CommandEnding::Refused(..) | CommandEnding::NotReceived => {
-                    self.operator.record_nothing_done(&command.asker.command_id);
+                    self.operator.record_nothing_done(&command.asker.command_id, command.given_at);
                 }
                 CommandEnding::StillUnknown(..) => {}
             }

@@ -15,7 +15,7 @@ const CALL: &str = "GET state";
 const PREFIX: &str = "SDK_";
 
 /// The rules of the kinds of problem that are the bot's own; every other one is [`OTHER`].
-const RULES: [(&str, &str); 8] = [
+const RULES: [(&str, &str); 9] = [
     ("SDK_BAD_VALUE", "sdk_bad_value"),
     ("SDK_NAIVE_TIME", "sdk_naive_time"),
     ("SDK_UNKNOWN_FIELD", "sdk_unknown_field"),
@@ -23,6 +23,7 @@ const RULES: [(&str, &str); 8] = [
     ("SDK_NO_KEY", "sdk_no_key"),
     ("SDK_NOT_OPEN", "sdk_not_open"),
     ("SDK_DROPPED", "sdk_dropped"),
+    ("SDK_LEFT_OUT", "sdk_left_out"),
     ("SDK_HANDLER_FAILED", "sdk_handler_failed"),
 ];
 
