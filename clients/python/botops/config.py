@@ -193,7 +193,10 @@ class BotConfig(Mapping[str, Any]):
         return f"BotConfig({', '.join(self)})"
 
     def _own_violations(self, value: Any) -> List[Violation]:
-        return self._assess(value)[0]
+        try:
+            return self._assess(value)[0]
+        except ConfigRefusal as late:
+            raise ConfigError(late.message) from late
 
     def _assess(self, value: Any) -> Tuple[List[Violation], List[Violation]]:
         """The reasons against a document, and what is allowed and yet perhaps a mistake."""

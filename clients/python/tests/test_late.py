@@ -68,6 +68,25 @@ class LateTest(ConfigCase):
         self.assertEqual(self.activate("t2", risk=0.01)[0], 200)
         self.assertEqual(config["risk"], Decimal("0.01"))
 
+    def test_a_late_check_of_what_another_process_committed_raises_nothing(self):
+        is_slow, folder = threading.Event(), self.folder / "config"
+
+        def check(values):
+            if is_slow.is_set():
+                self.go.wait(20)
+
+        bot = self.make()
+        config = bot.config(SCHEMA, VALUES, check=check, config_dir=folder)
+        is_slow.set()
+        document = json.dumps({**VALUES, "risk": 0.01})
+        (folder / "versions").mkdir(parents=True)
+        (folder / "versions/2.json").write_text(document)
+        (folder / "HEAD").write_text(json.dumps({"version": 2, "sha256": sha256(document), "file": "versions/2.json"}))
+        bot.start()
+        self.assertEqual(self.client.get("config")["committed"]["version"], 0)
+        self.assertIn(("config", "head_invalid"), {(one.where, one.code) for one in bot.problems})
+        self.assertEqual(config["risk"], Decimal("0.02"))
+
     def test_a_late_apply_is_told_and_taken_back_and_its_end_is_told(self):
         applied = []
 
