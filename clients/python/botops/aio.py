@@ -108,6 +108,9 @@ class AsyncBot(BaseBot):
             self._address.remove()
             await self._stop_listening()
         await self._wait_for_answers()
+        if self._connections.is_any_streaming():
+            # Readers of events get what was told last, such as why the bot ends.
+            await asyncio.sleep(_LOOK_EVERY)
         own = asyncio.current_task()
         ending = [task for task in tasks if task is not own]
         for task in ending:
@@ -120,7 +123,8 @@ class AsyncBot(BaseBot):
     async def __aenter__(self) -> "AsyncBot":
         return await self.start()
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        self._tell_end(error)
         await self.stop()
 
     async def serve(self) -> None:

@@ -355,6 +355,13 @@ class BaseBot:
             self._core.leave_to_parent()
         return self._core.is_inert
 
+    @_harmless
+    def _tell_end(self, error: Optional[BaseException]) -> None:
+        """The loop of a `with bot:` has ended: by what it raised, if that was no wish to end."""
+        if isinstance(error, Exception):
+            said = f"the trading loop raised {told.error_text(error)}, and the bot ends"
+            self._core.problems.add("loop", "loop_raised", said)
+
     def _wake(self) -> None:
         """Has files written soon."""
 
@@ -424,7 +431,8 @@ class Bot(BaseBot):
     def __enter__(self) -> "Bot":
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        self._tell_end(error)
         self.stop()
 
     def sleep(self, seconds: float) -> None:

@@ -71,6 +71,10 @@ _MEANINGS = {
                                    "nothing else is done on its thread meanwhile; what becomes of it is not known",
                                    "Look at the bot's own output, which says where it stands, and give what it waits for a "
                                    "limit of time."),
+    "loop_raised": ProblemMeaning("critical", "the bot's own code raised, and nothing caught it",
+                                  "the bot ends; nobody manages its orders and positions until it runs again",
+                                  "Look at the traceback in the bot's own output. Catch what one round may raise, tell it by "
+                                  "bot.error(…), and try the next round."),
     "not_recorded": _FILES, "not_readable": _FILES, "in_use": _FILES, "unusable": _FILES,
     "apply_late": _CONFIG, "apply_failed": _CONFIG, "not_booted": _CONFIG, "not_reverted": _CONFIG, "head_invalid": _CONFIG,
 }
