@@ -72,12 +72,17 @@ class _KeptList:
         """Counts anew what the entries have."""
         self.bytes = sum([len(encoded) for _, encoded in list(self.entries.values())])
 
+    @property
+    def count(self) -> int:
+        """How many there are, with those that have no room."""
+        return len(self.entries) + len(self.left_out)
+
     def rest(self) -> Optional[Tuple[int, int]]:
         """How many of how many are shown by botops; `None` when all are."""
         most = _KEPT_BY_BOTOPS[self.name]
         if len(self.entries) <= most and not self.left_out:
             return None
-        return min(len(self.entries), most), len(self.entries) + len(self.left_out)
+        return min(len(self.entries), most), self.count
 
     def to_json(self, entries: List[Tuple[Pieces, bytes]]) -> List[bytes]:
         """A copy of the entries as JSON in pieces, newest order first; nothing is joined."""
@@ -203,12 +208,13 @@ class StateStore:
             self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
         with self.lock:
             kept.is_told = True
+            before = kept.count
             # Again where a signal handler said something of the same one meanwhile: that would be lost.
             while not self._change(kept, key_text, pieces, stamp):
                 pass
             if kept is self._positions:
                 self._doubt_or_trust(key_text, pieces, kept.record.strangers(given))
-            if not is_of_all:
+            if not is_of_all and kept.count > before:
                 self._note_rest(kept)
 
     def _note_rest(self, kept: _KeptList) -> None:
