@@ -59,14 +59,14 @@ fn collect_named(named: &Map<String, Value>, at: &str, depth: usize, found: &mut
 }
 
 fn mistake_of(keyword: &str, value: &Value) -> Option<String> {
-    let word = keyword.strip_prefix("x-")?;
-    if keyword == "x-role" {
+    let written = keyword.strip_prefix("x-")?;
+    if written == "role" {
         return value.as_str().and_then(mistake_of_role);
     }
-    let word = word.to_lowercase().replace('_', "-");
-    if MARKS.contains(&&keyword[2..]) {
+    if MARKS.contains(&written) {
         return None;
     }
+    let word = written.to_lowercase().replace('_', "-");
     let near = MARKS.iter().find(|mark| letters_of(mark) == letters_of(&word));
     let near = near.or_else(|| nearest(&word, &MARKS, MOST_LIKELY))?;
     let shown = botops_core::text::clean(keyword, 64);
