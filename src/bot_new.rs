@@ -50,9 +50,9 @@ const TEMPLATE: &[TemplateFile] =
 
 /// The SDK, whole: the folder works without an installation, and keeps the version that it was begun with.
 const SDK: &[TemplateFile] = files_of!("botops":
-    "__init__.py" "address.py" "aio.py" "bot.py" "ccxt.py" "change.py" "commands.py" "config.py"
+    "__init__.py" "address.py" "aio.py" "bot.py" "ccxt.py" "change.py" "checks.py" "commands.py" "config.py"
     "config_files.py" "connections.py" "core.py" "durable.py" "events.py" "forks.py" "given.py" "handlers.py"
-    "http.py" "loop.py" "numbers.py" "problems.py" "py.typed" "records.py" "router.py" "schema.py"
+    "http.py" "late.py" "loop.py" "numbers.py" "problems.py" "py.typed" "records.py" "router.py" "schema.py"
     "schema_check.py" "server.py" "state.py" "told.py" "trades.py"
 );
 

@@ -1,6 +1,7 @@
 //! What became of operators' commands is seen by whoever reads the state later: a pause that a restart of the bot took
 //! away, and a command that failed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use botops_contract::BotPhase;
@@ -109,6 +110,38 @@ async fn a_pause_that_a_restart_of_the_bot_took_away_is_told_with_who_gave_it() 
 
     pause(&running).await;
     until("it is paused again", SOON, || async { !is_warned(&running, "NOT PAUSED").await }).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_paused_a_bot_is_known_from_its_own_state_where_it_cannot_be_asked_what_a_late_handler_did() {
+    let folder = folder();
+    let bot = a_bot(folder.path());
+    bot.script().hello.capabilities.retain(|one| one.name != "command-status");
+    bot.script().raw_commands = Some(Arc::new(|body| {
+        json!({"command_id": body["command_id"], "outcome": "unconfirmed", "message": "it has begun it"})
+            .to_string()
+    }));
+    let running = beside(folder.path(), &bot).await;
+    let (status, problem) = give(&running, "flatten").await;
+    assert_eq!((status, problem["effect"].as_str()), (504, Some("unknown")), "{problem}");
+    let paused = |reason: &str| {
+        let reason = Some(reason.to_owned());
+        bot.change(|report| {
+            (report.phase, report.trading_enabled, report.phase_reason) =
+                (BotPhase::Paused, Some(false), reason);
+        });
+    };
+    // What it says of another pause proves nothing of this one.
+    paused("pause: somebody at its own window");
+    let pause = || async { running.get("/api/v1/state").await.1["pause"].clone() };
+    until("it is paused", SOON, || async { pause().await.is_object() }).await;
+    assert_eq!(pause().await["by"], Value::Null);
+    paused("flatten: lunch, back at two");
+    until("who paused it is known", SOON, || async { pause().await["by"].is_string() }).await;
+    assert_eq!(pause().await["reason"], "lunch, back at two");
+    let page = markdown(&running).await;
+    assert!(page.contains("paused it at") && page.contains("(lunch, back at two)"), "{page}");
     running.stop().await;
 }
 

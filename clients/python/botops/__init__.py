@@ -4,8 +4,9 @@
 """
 from .aio import AsyncBot
 from .bot import Bot
+from .checks import Warn
 from .commands import Command, Done, Refused, Unconfirmed
-from .config import BotConfig, Warn
+from .config import BotConfig
 from .config_files import ConfigError
 from .core import SDK_VERSION as __version__
 from .problems import Problem

@@ -190,6 +190,13 @@ class Address:
             return True
         return (file.st_dev, file.st_ino) == self._inode
 
+    def is_lost(self, problems: ProblemLog) -> bool:
+        """Whether the socket's file was removed or replaced, which is noted: it is listened for anew then."""
+        is_lost = not self.is_in_place()
+        if is_lost:
+            problems.add("address", "removed", f"the socket {self} was removed; it is made anew")
+        return is_lost
+
     def open_to_others(self) -> bool:
         """Whether other users may enter the socket's folder."""
         if self.path is None or os.name == "nt":

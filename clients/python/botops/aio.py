@@ -15,7 +15,9 @@ from typing import Any, Callable, Mapping, Optional, Set
 from . import connections, router
 from .address import Path
 from .bot import BaseBot
-from .config import Apply, BotConfig, Check
+from .change import Apply
+from .checks import Check
+from .config import BotConfig
 from .connections import ConnectionTable, Pace
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 from .loop import UNDER_WAY, under_way
@@ -36,6 +38,7 @@ def _factory_of(protocol: asyncio.StreamReaderProtocol) -> Callable[[], asyncio.
 class AsyncBot(BaseBot):
     """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
 
+    _runs_coroutines = True
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
     _listener: Optional[socket.socket] = None
     _accepting: "Optional[asyncio.Task[Any]]" = None
@@ -55,7 +58,7 @@ class AsyncBot(BaseBot):
             if core.pid != os.getpid():
                 core.begin_life()
             core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{core.name} started"})
-            self._try_to_listen()
+            self._listen_and_accept()
             self._keep(self._maintain())
         return self
 
@@ -105,6 +108,9 @@ class AsyncBot(BaseBot):
             self._address.remove()
             await self._stop_listening()
         await self._wait_for_answers()
+        if self._connections.is_any_streaming():
+            # Readers of events get what was told last, such as why the bot ends.
+            await asyncio.sleep(_LOOK_EVERY)
         own = asyncio.current_task()
         ending = [task for task in tasks if task is not own]
         for task in ending:
@@ -117,7 +123,8 @@ class AsyncBot(BaseBot):
     async def __aenter__(self) -> "AsyncBot":
         return await self.start()
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        self._tell_end(error)
         await self.stop()
 
     async def serve(self) -> None:
@@ -135,8 +142,6 @@ class AsyncBot(BaseBot):
     def config(self, schema: Mapping[str, Any], values: Mapping[str, Any], *, check: Optional[Check] = None,
                apply: Optional[Apply] = None, config_dir: Optional[Path] = None) -> BotConfig:
         """As for `Bot`; `apply` is a plain function, since new values take effect between two awaits."""
-        if apply is not None and inspect.iscoroutinefunction(apply):
-            raise ValueError("`apply` is a plain function, not a coroutine")
         slot = super().config(schema, values, check=check, apply=apply, config_dir=config_dir)
 
         def run_at_once(work: Callable[[], Any]) -> bool:
@@ -144,6 +149,7 @@ class AsyncBot(BaseBot):
             return True
 
         slot.run_on_loop = run_at_once
+        slot.check_by(run_at_once)
         return slot
 
     def _is_served(self) -> bool:
@@ -171,7 +177,7 @@ class AsyncBot(BaseBot):
             self._keep(rest)
         return True
 
-    def _try_to_listen(self) -> None:
+    def _listen_and_accept(self) -> None:
         self._listener = listener = self._address.try_to_listen(self._core.problems)
         if listener is not None:
             listener.setblocking(False)
@@ -220,12 +226,11 @@ class AsyncBot(BaseBot):
                 self._core.problems.add_failure("sdk", "internal", f"maintenance: {error_text(error)}", error)
 
     async def _look_after_socket(self) -> None:
-        if self._listener is not None and not self._address.is_in_place():
-            self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+        if self._listener is not None and self._address.is_lost(self._core.problems):
             await self._stop_listening()
         # Not once the bot stops: what is made anew then would be there for good.
         if self._listener is None and self._tasks is not None:
-            self._try_to_listen()
+            self._listen_and_accept()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import itertools
 import math
 import os
@@ -16,11 +17,12 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeV
 from . import forks, numbers, records, told
 from .address import Address, Path
 from .change import Apply
-from .commands import VERBS, Handler
-from .config import BotConfig, Check
+from .checks import Check
+from .commands import VERBS
+from .config import BotConfig
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
-from .handlers import VerbHandler
+from .handlers import VerbHandler, takes_one
 from .loop import under_way
 from .problems import Problem
 from .server import ThreadServer
@@ -56,8 +58,20 @@ def _note_failure(core: BotCore, where: str, error: Exception) -> None:
         pass  # the trading code has no use for a fault of the SDK
 
 
+def _check_callable(function: Callable[..., Any], argument: str, may_be_coroutine: bool) -> None:
+    """Raises ValueError for a function that could never be called: that would come out at the first command alone."""
+    name = getattr(function, "__name__", "it")
+    if not takes_one(function):
+        raise ValueError(f"`{name}` is called with one argument: def {name}({argument})")
+    if inspect.iscoroutinefunction(function) and not may_be_coroutine:
+        why = "handlers may be coroutines in AsyncBot alone" if argument == "command" else "it runs between two rounds"
+        raise ValueError(f"`{name}` is a plain function, not a coroutine: {why}")
+
+
 class BaseBot:
     """What `Bot` and `AsyncBot` have in common: everything that the trading code says."""
+
+    _runs_coroutines = False
 
     def __init__(self, bot_id: str, *, mode: str, name: Optional[str] = None, version: str = "0",
                  address: Optional[Path] = None, token_file: Optional[Path] = None,
@@ -266,18 +280,20 @@ class BaseBot:
             raise ValueError("only pause can be durable")
 
         def take(handler: _Call) -> _Call:
+            _check_callable(handler, "command", self._runs_coroutines)
             self._core.commands.handlers[verb] = VerbHandler(handler, thread, durable)
             self._note_late(f"commands.{verb}")
             return handler
 
         return take
 
-    def preview(self, verb: str) -> Callable[[Handler], Handler]:
+    def preview(self, verb: str) -> Callable[[_Call], _Call]:
         """Makes a function the answer to a dry run: it returns what the verb would do, and does nothing."""
         if verb not in VERBS:
             raise ValueError(f"a verb is one of {', '.join(VERBS)}")
 
-        def take(handler: Handler) -> Handler:
+        def take(handler: _Call) -> _Call:
+            _check_callable(handler, "command", self._runs_coroutines)
             self._core.commands.previews[verb] = handler
             return handler
 
@@ -291,6 +307,9 @@ class BaseBot:
         returns reasons against a document, or raises ValueError; `apply` takes new values, on the loop's thread.
         `config_dir` is the folder `config` of botops where it is on the same disk: what its `HEAD` names is started with.
         """
+        for function in (check, apply):
+            if function is not None:
+                _check_callable(function, "values", False)
         folder = self._core.folder
         if folder is None and config_dir is None:
             raise ConfigError("a config needs a data folder: what is committed has to outlive the process")
@@ -303,9 +322,12 @@ class BaseBot:
         slot.boot_epoch = core.boot_epoch
         slot.run_on_loop = core.commands.run_on_loop
         slot.withdraw_by(core.commands.forget)
+        slot.check_by(core.commands.run_check)
+        slot.set_unknown = core.state.set_unknown
 
         def tell(what: str, message: str) -> None:
-            self.event("config", message, severity="medium" if what == "trial_expired" else "low", data={"what": what})
+            severity = "medium" if what in ("trial_expired", "apply_late") else "low"
+            self.event("config", message, severity=severity, data={"what": what})
 
         slot.on_change = tell
         core.config = slot
@@ -332,6 +354,13 @@ class BaseBot:
                 "put bot.start(), or `with bot:`, and the loop under `if __name__ == \"__main__\":`"))
             self._core.leave_to_parent()
         return self._core.is_inert
+
+    @_harmless
+    def _tell_end(self, error: Optional[BaseException]) -> None:
+        """The loop of a `with bot:` has ended: by what it raised, if that was no wish to end."""
+        if isinstance(error, Exception):
+            said = f"the trading loop raised {told.error_text(error)}, and the bot ends"
+            self._core.problems.add("loop", "loop_raised", said)
 
     def _wake(self) -> None:
         """Has files written soon."""
@@ -402,7 +431,8 @@ class Bot(BaseBot):
     def __enter__(self) -> "Bot":
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        self._tell_end(error)
         self.stop()
 
     def sleep(self, seconds: float) -> None:

@@ -13,13 +13,15 @@ from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, Optional
 
 from .config_files import ConfigError
+from .late import LateWatch
 from .loop import UNDER_WAY
 from .problems import ProblemLog
 from .told import error_text, text_of
 
-# How long the loop may take to begin `apply`, and to end it.
+# How long the loop may take to begin `apply`.
 _BEGIN_WITHIN = 5.0
-_END_WITHIN = 60.0
+# Until when a caller is answered, from the arrival of its request: botops waits for ten seconds.
+ANSWER_WITHIN = 9.0
 
 Apply = Callable[[Dict[str, Any]], Any]
 Work = Callable[[], Any]
@@ -43,6 +45,8 @@ class Change:
         self._lock = threading.Lock()
         self.is_begun = False
         self._is_over = False
+        # What it ended with, where it was late: nobody was there to hear it.
+        self.ended_after: Optional[float] = None
 
     def begin(self) -> bool:
         """The loop takes it; False when it was withdrawn."""
@@ -64,24 +68,29 @@ class Change:
 class ValueSwitch:
     """The values in force, and the way to others."""
 
-    def __init__(self, values: Dict[str, Any], apply: Optional[Apply], problems: ProblemLog) -> None:
+    def __init__(self, values: Dict[str, Any], apply: Optional[Apply], problems: ProblemLog, watch: LateWatch) -> None:
         self.values = values
-        self._apply, self._problems = apply, problems
+        # A change whose `apply` has begun, and for which nobody waits any more.
+        self.late: Optional[Change] = None
+        self._apply, self._problems, self._watch = apply, problems, watch
         self._returning: Optional[Change] = None
         self.run_on_loop: Callable[[Work], bool] = lambda work: (work(), True)[1]
         self.remove_from_loop: Callable[[Work], None] = lambda work: None
 
-    def change(self, values: Dict[str, Any]) -> None:
-        """Has the bot run these values. Raises `ConfigRefusal`, and then it runs what it ran before, or will again."""
+    def change(self, values: Dict[str, Any], until: float) -> None:
+        """Has the bot run these values, and waits until then by the monotonic clock. Raises `ConfigRefusal`, and then it runs
+        what it ran before, or will again: with `late` set, once an `apply` that has begun has returned."""
         change = Change(values)
         work = functools.partial(self._carry_out, change)
         if not self.run_on_loop(work):
             raise ConfigRefusal(429, "busy", "too much waits for the trading loop already")
-        if not wait([change.done], _BEGIN_WITHIN).done and change.withdraw():
+        if not wait([change.done], min(_BEGIN_WITHIN, _left(until))).done and change.withdraw():
             self.remove_from_loop(work)
             raise ConfigRefusal(409, "expired", "the trading loop did not take it in time; it is not carried out")
-        if not wait([change.done], _END_WITHIN).done and change.settle():
-            message = "the bot's apply has begun and does not end; what it ran before is applied again once it does"
+        if not wait([change.done], _left(until)).done and change.settle():
+            self.late = change
+            message = "the bot's apply has begun and has not returned; what it ran before is applied again once it does, and " \
+                      "what it runs until then is not known"
             raise ConfigRefusal(504, "no_answer", message)
         _raise_failure(change)
 
@@ -94,19 +103,20 @@ class ValueSwitch:
                 self._returning = None
                 raise ConfigRefusal(429, "busy", "too much waits for the trading loop already")
 
-    def has_returned(self, is_waited_for: bool) -> bool:
-        """Whether the armed return was carried out. Raises `ConfigRefusal` when it failed; then it is armed no more."""
+    def has_returned(self, until: Optional[float]) -> bool:
+        """Whether the armed return was carried out, waited for until then. Raises `ConfigRefusal` when it failed; then it is
+        armed no more."""
         change = self._returning
         if change is None:
             return False
         begins_until = change.since + _BEGIN_WITHIN
-        if is_waited_for:
-            wait([change.done], max(0.0, begins_until - time.monotonic()))
+        if until is not None:
+            wait([change.done], min(_left(begins_until), _left(until)))
         if self._apply is None and time.monotonic() >= begins_until:
             # No code of the bot takes part: values that are read from a dictionary need no loop that goes round.
             self._carry_out(change)
-        if is_waited_for and change.is_begun:
-            wait([change.done], _END_WITHIN)
+        if until is not None and change.is_begun:
+            wait([change.done], _left(until))
         if not change.done.done():
             return False
         self._returning = None
@@ -119,11 +129,13 @@ class ValueSwitch:
         before, outer = self.values, UNDER_WAY.set(change.done)
         try:
             if self._apply is not None:
-                self._apply(copy.deepcopy(change.values))
+                with self._watch.call("apply"):
+                    self._apply(copy.deepcopy(change.values))
         except BaseException as error:
             said = f"the bot's apply raised {error_text(error)}"
-            self._problems.failures.add_raised("config", "apply_failed", said, error)
+            self._problems.output.add_raised("config", "apply_failed", said, error)
             self._take_back(before)
+            change.ended_after = time.monotonic() - change.since
             change.done.set_exception(error if isinstance(error, Exception) else ConfigError(repr(error)))
             if not isinstance(error, Exception):
                 raise
@@ -134,16 +146,22 @@ class ValueSwitch:
             self.values = change.values
         else:
             self._take_back(before)
+            change.ended_after = time.monotonic() - change.since
             self._problems.add("config", "apply_late", "an apply took too long; what ran before was applied again")
         change.done.set_result(None)
 
     def _take_back(self, before: Dict[str, Any]) -> None:
         try:
             if self._apply is not None:
-                self._apply(copy.deepcopy(before))
+                with self._watch.call("apply"):
+                    self._apply(copy.deepcopy(before))
         except Exception as error:
             said = f"the values of before could not be applied again: {text_of(error)}"
             self._problems.add_failure("config.apply", "apply_failed", said, error)
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())
 
 
 def _raise_failure(change: Change) -> None:

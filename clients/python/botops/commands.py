@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from . import numbers
 from .durable import DataFolder, LineFile, replace_file
@@ -99,9 +99,6 @@ def _member(name: str, value: Any) -> Any:
     if name != "positions_closing":
         return int(numbers.count(value))
     return [value] if isinstance(value, str) else sorted(text_of(symbol) for symbol in value)
-
-
-Handler = Callable[[Command], Union[None, str, Done]]
 
 
 class CommandError(Exception):
@@ -311,6 +308,8 @@ def answer_of(returned: Any, verb: str, note: Callable[[str], None]) -> Answer:
     """The answer that a handler's return value stands for. What of it cannot be told is noted."""
     if isinstance(returned, Done):
         return {"outcome": "done", "message": text_of(returned.message), "exposure": returned.exposure(note)}
+    if returned is not None and not isinstance(returned, (str, bool)):
+        note(f"a {type(returned).__name__} is not told: return a sentence, or Done(\"…\", orders_cancelled=2)")
     message = returned if isinstance(returned, str) else f"the bot's handler of {verb} returned"
     return {"outcome": "done", "message": message}
 

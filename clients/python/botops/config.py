@@ -5,16 +5,19 @@ A candidate that nobody commits in time is taken back by the bot itself, whateve
 """
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from concurrent.futures import wait
+from typing import Any, Callable, Dict, ItemsView, Iterator, KeysView, List, Mapping, NamedTuple, Optional, Tuple, ValuesView
 
 from . import given
 from . import schema as schemas
-from .change import Apply as Apply
-from .change import ConfigRefusal, ValueSwitch, Work
+from .change import ANSWER_WITHIN, Apply, Change, ConfigRefusal, ValueSwitch, Work
+from .checks import Check, CheckRunner, Warn, reasons_of, violation_of
 from .config_files import ConfigError, ConfigFiles, Document, document
+from .late import LateWatch
 from .numbers import BadValue, amount_text
 from .problems import ProblemLog
 from .schema import ConfigSchema, Violation, violation
@@ -22,18 +25,11 @@ from .told import error_text, text_of
 
 # The longest trial; a change that is wanted for longer has to be committed.
 _LONGEST_TRIAL = 24 * 3600.0
+# How long a call may wait for the end of the one before it.
+_TURN_WITHIN = 4.0
 # Reasons against a document that its error names.
 _MOST_NAMED = 5
 
-Check = Callable[[Dict[str, Any]], Any]
-
-
-class Warn(NamedTuple):
-    """What a `check` may return of a value that is allowed and yet perhaps a mistake."""
-
-    path: str
-    message: str
-    fix: Optional[str] = None
 
 
 class _Trial(NamedTuple):
@@ -67,8 +63,9 @@ class _Leaving(NamedTuple):
     what: str
 
 
-class BotConfig:
-    """What `bot.config(...)` returns: the values in force, which a trial may change between two rounds of the loop."""
+class BotConfig(Mapping[str, Any]):
+    """What `bot.config(...)` returns: the values in force by their names, which a trial may change between two rounds of the
+    loop. It is read like a dictionary and cannot be written to; `copy()` is a dictionary of its own."""
 
     def __init__(self, schema: Mapping[str, Any], values: Mapping[str, Any], check: Optional[Check],
                  apply: Optional[Apply], files: ConfigFiles, problems: ProblemLog) -> None:
@@ -77,12 +74,20 @@ class BotConfig:
             built_in = document(0, schemas.write_document(values))
         except (ValueError, TypeError) as error:
             raise ConfigError(str(error)) from error
-        self._check = check
-        self._switch = ValueSwitch({}, apply, problems)
+        self.watch = LateWatch(problems)
+        self.watch.on_end = self._tell_late_end
+        self._check = CheckRunner(check, self.watch) if check is not None else None
+        self._switch = ValueSwitch({}, apply, problems, self.watch)
+        # The trial whose `apply` nobody waits for any more.
+        self._late: Optional[Tuple[str, Change]] = None
         self._files, self._problems = files, problems
         self._lock = threading.RLock()
+        for mark in self.schema.unknown_marks():
+            problems.add(f"config.schema{mark.pointer}", "unknown_keyword", mark.message)
         self.boot_epoch = ""
         self.on_change: Callable[[str, str], None] = lambda what, message: None
+        # Says of a member of the state why it is not known, or with `None` that it is.
+        self.set_unknown: Callable[[str, Optional[str]], None] = lambda field, why: None
         self._boot(built_in)
 
     def _boot(self, built_in: Document) -> None:
@@ -127,11 +132,6 @@ class BotConfig:
         return _Loaded(loaded, value)
 
     @property
-    def values(self) -> Dict[str, Any]:
-        """The values in force. A trial replaces the whole dictionary, and never changes one that was read."""
-        return self._switch.values
-
-    @property
     def run_on_loop(self) -> Callable[[Work], bool]:
         """Has work done on the trading loop; False when too much waits already."""
         return self._switch.run_on_loop
@@ -141,8 +141,15 @@ class BotConfig:
         self._switch.run_on_loop = run
 
     def withdraw_by(self, remove: Callable[[Work], None]) -> None:
-        """Sets what takes work out of the loop's queue that is not wanted any more."""
+        """Sets what takes work out of the queues that is not wanted any more."""
         self._switch.remove_from_loop = remove
+        if self._check is not None:
+            self._check.remove = remove
+
+    def check_by(self, put: Callable[[Work], bool]) -> None:
+        """Has the bot's check run where this puts it, from now on."""
+        if self._check is not None:
+            self._check.put = put
 
     @property
     def is_in_trial(self) -> bool:
@@ -154,15 +161,42 @@ class BotConfig:
         """The hash of the document in force."""
         return self._running.document.sha256
 
-    def __getitem__(self, name: str) -> Any:
-        return self.values[name]
+    # A trial replaces the whole dictionary, and never changes one that is being read.
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """A top-level value in force."""
-        return self.values.get(name, default)
+    def __getitem__(self, name: str) -> Any:
+        return self._switch.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._switch.values)
+
+    def __len__(self) -> int:
+        return len(self._switch.values)
+
+    def keys(self) -> KeysView[str]:
+        """The names of the values in force."""
+        return self._switch.values.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The values in force."""
+        return self._switch.values.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """The values in force with their names."""
+        return self._switch.values.items()
+
+    def copy(self) -> Dict[str, Any]:
+        """The values in force now, as a dictionary of the caller's own."""
+        return copy.deepcopy(self._switch.values)
+
+    def __repr__(self) -> str:
+        # Without values: one of them may be a secret.
+        return f"BotConfig({', '.join(self)})"
 
     def _own_violations(self, value: Any) -> List[Violation]:
-        return self._assess(value)[0]
+        try:
+            return self._assess(value)[0]
+        except ConfigRefusal as late:
+            raise ConfigError(late.message) from late
 
     def _assess(self, value: Any) -> Tuple[List[Violation], List[Violation]]:
         """The reasons against a document, and what is allowed and yet perhaps a mistake."""
@@ -170,16 +204,22 @@ class BotConfig:
         if found or self._check is None:
             return found, []
         try:
-            said = self._check(copy.deepcopy(value))
+            said = self._check.run(copy.deepcopy(value))
+        except ConfigRefusal:
+            raise
         except ValueError as error:
             return [violation("", "refused", text_of(error)[:300] or "the bot refuses it")], []
         except Exception as error:  # a check that fails has not passed
             said = f"the bot's check raised {error_text(error)}"[:300]
-            self._problems.failures.add_raised("config", "check_failed", said, error)
+            self._problems.output.add_raised("config", "check_failed", said, error)
             return [violation("", "check_failed", said)], []
-        rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
+        rows = reasons_of(said)
+        if rows is None:
+            what = "False" if said is False else f"a value of type {type(said).__name__}"
+            why = f"the bot's check returned {what}: it returns a list of reasons, empty where there is none"
+            return [violation("", "check_failed", why)], []
         warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
-        return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
+        return [violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
 
     def verdict(self, value: Any) -> Dict[str, Any]:
         """The contract's answer to a check: reasons against a document, and when its changes take effect."""
@@ -245,8 +285,10 @@ class BotConfig:
         ttl = _given(message, "ttl_ms", (int,))
         wanted = document(_given(candidate, "version", (int,)), text)
         for_next_start = _flag(message, "boot_once")
-        with self._lock:
+        with self._turn(429, "busy") as until:
             self._check_generation(message)
+            if self._is_apply_late(0.0):
+                raise ConfigRefusal(429, "busy", "the apply of an earlier trial has not returned; nothing was done")
             running = {"running": self._running.document.reference()}
             if self._trial is not None and self._trial.txn == txn and self._leaving is None:
                 return self._acknowledge(txn)
@@ -266,7 +308,7 @@ class BotConfig:
             self._record(message, None)
             if for_next_start:
                 return self._keep_for_next_start(txn, message)
-            self._run(loaded)
+            self._run(loaded, txn, until)
             self._trial = _Trial(txn, time.monotonic() + min(ttl, _LONGEST_TRIAL * 1000) / 1000)
             self._publish()
             self.on_change("activated", f"config v{wanted.version} runs on trial ({txn})")
@@ -277,7 +319,11 @@ class BotConfig:
             value = schemas.parse_document(wanted.text)
         except ValueError:
             raise ConfigRefusal(422, "check_failed", "the document is not JSON") from None
-        verdict = self.verdict(value)
+        try:
+            verdict = self.verdict(value)
+        except ConfigRefusal as late:
+            # Unlike where a check alone was asked for, the effect is certain: there is none.
+            raise ConfigRefusal(409, "expired", f"{late.message}; it is not run, and nothing was changed") from late
         if not verdict["ok"]:
             raise ConfigRefusal(422, "check_failed", "the bot would not run this document", verdict)
         return _Loaded(wanted, value)
@@ -295,7 +341,7 @@ class BotConfig:
     def commit(self, message: Mapping[str, Any]) -> Dict[str, Any]:
         """Makes a trial permanent. Raises `ConfigRefusal`."""
         txn = str(_given(message, "txn", (str, int)))
-        with self._lock:
+        with self._turn(504, "no_answer"):
             self._check_generation(message)
             # Its time may be over although nobody has looked at the clock since.
             self.expire()
@@ -331,8 +377,11 @@ class BotConfig:
     def revert(self, message: Mapping[str, Any]) -> Dict[str, Any]:
         """Ends a trial and runs what is committed. Raises `ConfigRefusal`."""
         txn = str(_given(message, "txn", (str, int)))
-        with self._lock:
+        with self._turn(504, "no_answer") as until:
             self._check_generation(message)
+            if self._is_apply_late(until):
+                raise ConfigRefusal(504, "no_answer", "the bot's apply has not returned; what it ran before is applied again "
+                                                      "once it does")
             if self._trial is None or self._trial.txn != txn:
                 if self._trial is not None or self._files.ending(txn) == "committed":
                     raise self._not_in_trial()
@@ -341,26 +390,70 @@ class BotConfig:
                 if self._files.ending(txn) is None:
                     self._record(message, (txn, "reverted"))
                 return self._acknowledge(txn)
-            if not self._leave(self._trial, message, "reverted", True):
+            if not self._leave(self._trial, message, "reverted", until):
                 raise ConfigRefusal(504, "no_answer", "the trading loop has not taken it yet; it runs what is committed "
                                                       "as soon as it does")
             return self._acknowledge(txn)
 
     def expire(self) -> None:
         """Takes a trial back whose time is over, and goes on with one that is on its way out. It waits for nothing."""
+        self._end_late_apply()
         trial = self._trial
         is_due = trial is not None and (self._leaving is not None or trial.is_over())
         if not is_due or not self._lock.acquire(blocking=False):
             return
         try:
             if trial is not None and self._trial is trial:
-                self._leave(trial, {}, "trial_expired", False)
+                self._leave(trial, {}, "trial_expired", None)
         except ConfigRefusal as error:
             self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
         finally:
             self._lock.release()
 
-    def _leave(self, trial: _Trial, message: Mapping[str, Any], what: str, is_waited_for: bool) -> bool:
+    @contextlib.contextmanager
+    def _turn(self, status: int, code: str) -> Iterator[float]:
+        """The turn of a call, and until when it is answered. Raises `ConfigRefusal` where another one has it for too long."""
+        until = time.monotonic() + ANSWER_WITHIN
+        if not self._lock.acquire(timeout=_TURN_WITHIN):
+            raise ConfigRefusal(status, code, "an earlier call about the config has not ended")
+        try:
+            yield until
+        finally:
+            self._lock.release()
+
+    def _is_apply_late(self, until: float) -> bool:
+        """Whether an `apply` is still at work for which nobody waits any more; waited for until then."""
+        late = self._late
+        if late is None:
+            return False
+        wait([late[1].done], max(0.0, until - time.monotonic()))
+        self._end_late_apply()
+        return self._late is not None
+
+    def _end_late_apply(self) -> None:
+        """Once a late `apply` has returned: how that trial ended is kept and told."""
+        late = self._late
+        if late is None or not late[1].done.done() or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._late is not late:
+                return
+            self._late = None
+            txn, change = late
+            self._files.remember((txn, "trial_expired"))
+            self._publish()
+            self.set_unknown("config.running", None)
+            error = change.done.exception()
+            how = "returned" if error is None else f"raised {error_text(error)[:200]}"
+            self.on_change("apply_late", f"the apply of the trial {txn} {how} after {change.ended_after or 0.0:.1f} s, too late "
+                                         f"for it; config v{self._running.document.version} was applied again")
+        finally:
+            self._lock.release()
+
+    def _tell_late_end(self, name: str, seconds: float) -> None:
+        self.on_change(f"{name}_returned", f"the bot's {name} returned after {seconds:.1f} s")
+
+    def _leave(self, trial: _Trial, message: Mapping[str, Any], what: str, until: Optional[float]) -> bool:
         """Has what is committed run again; False while the loop has not taken it. What fails is tried anew at the next call."""
         if self._leaving is None:
             candidate = self._running.document.sha256
@@ -371,7 +464,7 @@ class BotConfig:
             self._leaving = _Leaving(self._committed, message, what)
         leaving = self._leaving
         try:
-            if not self._switch.has_returned(is_waited_for):
+            if not self._switch.has_returned(until):
                 return False
         except ConfigRefusal as error:
             self._leaving = None
@@ -430,12 +523,16 @@ class BotConfig:
         except OSError as error:
             self._problems.add("config", "not_recorded", f"a candidate cannot be removed: {error}")
 
-    def _run(self, loaded: _Loaded) -> None:
+    def _run(self, loaded: _Loaded, txn: str, until: float) -> None:
         """Has the bot run a document, on its loop. Raises `ConfigRefusal`."""
         try:
-            self._switch.change(self._effective(loaded))
+            self._switch.change(self._effective(loaded), until)
         except ConfigRefusal as error:
             error.context = {"running": self._running.document.reference()}
+            if self._switch.late is not None:
+                self._late, self._switch.late = (txn, self._switch.late), None
+                error.context = {}
+                self.set_unknown("config.running", f"an apply (of v{loaded.document.version}) has not returned")
             raise
         self._running = loaded
 
@@ -472,11 +569,3 @@ def _flag(message: Mapping[str, Any], name: str) -> bool:
         return given.flag(message, name)
     except given.Malformed as error:
         raise ConfigRefusal(400, "invalid", f"{error}; nothing was done") from None
-
-
-def _violation_of(said: Any) -> Violation:
-    if isinstance(said, Mapping):
-        return {"path": "", "code": "refused", "message": "", **said}
-    if isinstance(said, tuple) and len(said) >= 2:
-        return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
-    return violation("", "refused", str(said))

@@ -75,6 +75,10 @@ class ConnectionTable(Generic[Connection]):
         """Whether a request is under way."""
         return any([standing == _BUSY for standing, _ in list(self._kept.values())])
 
+    def is_any_streaming(self) -> bool:
+        """Whether a reader of events is there."""
+        return any([standing == _STREAMING for standing, _ in list(self._kept.values())])
+
     def to_list(self) -> List[Connection]:
         """All of them."""
         return list(self._kept)

@@ -94,10 +94,11 @@ class BotCore:
 
     def maintain(self) -> None:
         """What has to be done beside the trading loop, several times a second: files, and the clock of a trial."""
-        self.problems.failures.start_writing()
+        self.problems.output.start_writing()
         self.own_folder()
         self.write_waiting()
         if self.config is not None:
+            self.config.watch.look()
             self.config.expire()
 
     def write_waiting(self) -> None:
@@ -145,7 +146,7 @@ class BotCore:
         self.commands.book.withdraw_all()
         self.write_waiting()
         self.release_folder()
-        self.problems.failures.finish(_LOG_WITHIN)
+        self.problems.output.finish(_LOG_WITHIN)
 
     def release_folder(self) -> None:
         """Closes the files and gives the folder back."""

@@ -29,6 +29,17 @@ class VerbHandler(NamedTuple):
     durable: bool
 
 
+def takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one argument; true where Python cannot say."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
 class SideThread:
     """One thread for what may run beside the trading loop; it begins with the first work."""
 
@@ -82,6 +93,11 @@ def _read(verb: str, body: Any) -> Tuple[Command, Optional[float], Optional[floa
     return command, None if valid_for is None else time.monotonic() + valid_for, expires_at
 
 
+def _unpredicted(verb: str) -> Answer:
+    message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
+    return {"outcome": "predicted", "message": message}
+
+
 class CommandRunner:
     """From a request to its answer."""
 
@@ -92,7 +108,7 @@ class CommandRunner:
         self.previews: Dict[str, Callable[[Command], Any]] = {}
         self.answer_within = ANSWER_WITHIN
         # A thread for each verb: a halt must not wait behind a handler that hangs.
-        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config")}
+        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config", "check")}
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
         # What runs on the loop's thread now.
@@ -136,6 +152,10 @@ class CommandRunner:
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
         return self._queue(work, "config", False)
+
+    def run_check(self, work: Callable[[], Any]) -> bool:
+        """Has the check of a config done beside the loop; False when too much waits already."""
+        return self._side_threads["check"].put(work)
 
     def forget(self, work: Callable[[], Any]) -> None:
         """Takes work away that has not begun and is not wanted any more."""
@@ -204,6 +224,10 @@ class CommandRunner:
 
     def _finish_done(self, task: CommandTask, returned: Any, said_phase: bool) -> None:
         verb = task.command.verb
+        if returned is False:
+            said = f"the bot's handler of {verb} returned False: whether it acted is not known"
+            self._finish_error(task, Unconfirmed(said))
+            return
         if not said_phase:
             # The handler returned and said nothing of the phase: then it is what the verb means.
             if verb in _CLOSES_ENTRIES:
@@ -225,31 +249,50 @@ class CommandRunner:
         answer = answer_of_error(error, task.command.verb)
         if answer["outcome"] == "unconfirmed":
             where, said = f"commands.{task.command.verb}", str(answer["message"])
-            self._problems.add(where, "handler_failed", said)
-            if not isinstance(error, (Unconfirmed, KeyboardInterrupt, SystemExit)):
-                self._problems.failures.add_raised(where, "handler_failed", said, error)
+            if isinstance(error, (Unconfirmed, KeyboardInterrupt, SystemExit)):
+                self._problems.add(where, "handler_failed", said)
+            else:
+                self._problems.add_failure(where, "handler_failed", said, error)
         self.book.finish(task, {**answer, **self._standing()})
 
     def _predict(self, task: CommandTask) -> None:
+        preview = self.previews.get(task.command.verb)
+        if preview is None:
+            self.book.finish(task, {**_unpredicted(task.command.verb), **self._standing()})
+            return
+        outer = UNDER_WAY.set(task.answer)
+        try:
+            returned = preview(task.command)
+            if self.spawn is not None and inspect.isawaitable(returned):
+                task.is_begun, task.coroutine = True, returned
+                self.spawn(functools.partial(self._await_preview, task, returned))
+            else:
+                self._finish_preview(task, returned)
+        except BaseException as error:
+            self._finish_failed_preview(task, error)
+        finally:
+            UNDER_WAY.reset(outer)
+
+    async def _await_preview(self, task: CommandTask, returned: Any) -> None:
+        try:
+            self._finish_preview(task, await returned)
+        except BaseException as error:
+            self._finish_failed_preview(task, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _finish_preview(self, task: CommandTask, returned: Any) -> None:
         verb = task.command.verb
-        preview = self.previews.get(verb)
-        message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
-        answer: Answer = {"outcome": "predicted", "message": message}
-        if preview is not None:
-            outer = UNDER_WAY.set(task.answer)
-            try:
-                note = functools.partial(self._note_untold, verb)
-                answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
-            except BaseException as error:
-                failed = answer_of_error(error, verb)
-                if failed["outcome"] == "refused":
-                    answer = failed
-                else:
-                    said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
-                    self._problems.failures.add_raised(f"commands.{verb}", "preview_failed", said, error)
-                    answer = {**answer, "reason_code": PREVIEW_RAISED, "message": said}
-            finally:
-                UNDER_WAY.reset(outer)
+        answer = answer_of(returned, verb, functools.partial(self._note_untold, verb))
+        self.book.finish(task, {**answer, "outcome": "predicted", **self._standing()})
+
+    def _finish_failed_preview(self, task: CommandTask, error: BaseException) -> None:
+        verb = task.command.verb
+        answer = answer_of_error(error, verb)
+        if answer["outcome"] != "refused":
+            said = f"the bot's preview of {verb} raised {error_text(error)[:400]}"
+            self._problems.output.add_raised(f"commands.{verb}", "preview_failed", said, error)
+            answer = {**_unpredicted(verb), "reason_code": PREVIEW_RAISED, "message": said}
         self.book.finish(task, {**answer, **self._standing()})
 
     def _standing(self) -> Answer:
@@ -274,6 +317,5 @@ class CommandRunner:
         held = " and holds the trading loop" if self._on_loop is task else ""
         said = f"the bot's handler of {verb} has not returned within {self.answer_within:g} s{held}"
         where = f"commands.{verb}"
-        self._problems.add(where, "handler_late", said)
         frames = frames_of_thread(task.thread) if task.coroutine is None else frames_of_coroutine(task.coroutine)
-        self._problems.failures.add_standing(where, "handler_late", f"{said}; it stands at:", frames)
+        self._problems.add_standing(where, "handler_late", said, frames)

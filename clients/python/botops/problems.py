@@ -19,11 +19,11 @@ _MOST_KEPT = 200
 _MOST_MISTAKES = 120
 # One kind of failure is in the log of the process this often at most.
 _LOG_EVERY = 60.0
-# Failures that wait for the log; its reader may stand still.
+# Failures that wait for the log; its reader may stand still. Warnings may wait as many as there are kinds.
 _MOST_UNWRITTEN = 20
 _MOST_FRAMES = 20
 _LONGEST_TRACE = 8_000
-_MISTAKES = ("unknown_field", "naive_time", "too_large", "bad_value", "no_key", "not_open")
+_MISTAKES = ("unknown_field", "unknown_keyword", "naive_time", "too_large", "bad_value", "no_key", "not_open")
 
 
 class ProblemMeaning(NamedTuple):
@@ -51,16 +51,30 @@ _OWN = ProblemMeaning(
     "medium", "the SDK failed at something of its own", "one call or one request had no effect",
     "Look at the message; it says which.")
 _MEANINGS = {
-    **{code: _VALUE for code in _MISTAKES}, "dropped": _VALUE,
+    **{code: _VALUE for code in _MISTAKES},
+    "dropped": ProblemMeaning("medium", "the bot tells more than there is room for", "what has no room is not told, only counted",
+                              "Of orders and positions, tell the open ones alone and forget what is over (bot.remove_order, "
+                              "bot.orders([...])). Trades wait for the disk: see that the data folder can be written to."),
+    "unknown_field": ProblemMeaning("medium", "the bot gave the SDK a field that the contract does not have",
+                                    "its value is not told", "Give it under the name of a field that there is."),
+    "unknown_keyword": ProblemMeaning("medium", "the config schema has a word of botops that botops does not know",
+                                      "what it should say of the field is not known: a limit may not be watched, and a change "
+                                      "counts as what the schema says without it", "Correct the word in the schema."),
+    "left_out": ProblemMeaning("medium", "the bot tells more than botops keeps", "the rest is not shown, only counted",
+                               "Tell the open ones alone, and forget what is over (bot.remove_order, bot.orders([...]))."),
     "naive_time": ProblemMeaning("low", "the bot gave a time without a zone", "it is told as a time of UTC",
                                  "Give times with a zone, such as datetime.now(timezone.utc)."),
     "handler_failed": ProblemMeaning("high", "the handler of a command raised",
                                      "what it did before that is done; what became of the command is not known",
                                      "Look at the bot's positions and orders, then mend the handler."),
-    "handler_late": ProblemMeaning("high", "the handler of a command does not return",
-                                   "nothing else is done on its thread meanwhile; what becomes of the command is not known",
+    "handler_late": ProblemMeaning("high", "code of the bot that botops asked for does not return",
+                                   "nothing else is done on its thread meanwhile; what becomes of it is not known",
                                    "Look at the bot's own output, which says where it stands, and give what it waits for a "
                                    "limit of time."),
+    "loop_raised": ProblemMeaning("critical", "the bot's own code raised, and nothing caught it",
+                                  "the bot ends; nobody manages its orders and positions until it runs again",
+                                  "Look at the traceback in the bot's own output. Catch what one round may raise, tell it by "
+                                  "bot.error(…), and try the next round."),
     "not_recorded": _FILES, "not_readable": _FILES, "in_use": _FILES, "unusable": _FILES,
     "apply_late": _CONFIG, "apply_failed": _CONFIG, "not_booted": _CONFIG, "not_reverted": _CONFIG, "head_invalid": _CONFIG,
 }
@@ -81,8 +95,8 @@ class Problem(NamedTuple):
         return _ADDRESS if self.where == "address" else _MEANINGS.get(self.code, _OWN)
 
 
-class FailureLog:
-    """Where the bot's own code failed, for the log of the process (`botops`): each kind once a minute at most.
+class ProblemOutput:
+    """Problems, and where the bot's own code failed, for the log of the process (`botops`): each kind once a minute at most.
 
     A thread of its own writes it: who reads the output may stand still, and neither the loop nor a trial waits for that.
     """
@@ -90,7 +104,19 @@ class FailureLog:
     def __init__(self) -> None:
         self._last: Dict[Tuple[str, str], Tuple[float, int]] = {}
         self._waiting: Deque[Tuple[str, "_Trace"]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._warnings: Deque[str] = deque(maxlen=_MOST_KEPT)
         self._writer: Optional[threading.Thread] = None
+
+    def add_problem(self, problem: "Problem") -> None:
+        """Something was wrong with what the bot said: one warning, without a place in the code."""
+        if self._is_due(problem.where, problem.code):
+            end = "" if problem.message.endswith(("?", ".")) else "."
+            said = f"{problem.message}{end} {problem.meaning.remediation} (SDK_{problem.code.upper()})"
+            self._warnings.append(self._line(problem.where, problem.code, said))
+
+    def note_written(self, where: str, code: str) -> None:
+        """One of this kind was written just now by other means."""
+        self._last[where, code] = time.monotonic(), 0
 
     def add_raised(self, where: str, code: str, message: str, error: BaseException) -> None:
         """Something raised. Only names and line numbers are read here; the text is made where it is written."""
@@ -121,14 +147,17 @@ class FailureLog:
         return True
 
     def _keep(self, where: str, code: str, message: str, trace: "_Trace") -> None:
+        self._waiting.append((self._line(where, code, message), trace))
+
+    def _line(self, where: str, code: str, message: str) -> str:
         _, left_out = self._last.get((where, code), (0.0, 0))
         self._last[where, code] = time.monotonic(), 0
         more = f" ({left_out} more of this kind since the last one that was logged)" if left_out else ""
-        self._waiting.append((f"{where}: {message}{more}", trace))
+        return f"{where}: {message}{more}"
 
     def start_writing(self) -> None:
         """Has what waits written, unless that is being done."""
-        if self._waiting and (self._writer is None or not self._writer.is_alive()):
+        if (self._waiting or self._warnings) and (self._writer is None or not self._writer.is_alive()):
             self._writer = threading.Thread(target=self._write_all, name="botops-log", daemon=True)
             try:
                 self._writer.start()
@@ -142,6 +171,11 @@ class FailureLog:
             self._writer.join(seconds)
 
     def _write_all(self) -> None:
+        try:
+            while True:
+                _write(logging.WARNING, self._warnings.popleft())
+        except IndexError:
+            pass
         while True:
             try:
                 message, trace = self._waiting.popleft()
@@ -153,12 +187,20 @@ class FailureLog:
                 text = f"its traceback cannot be told: {error_text(error)}"
             if len(text) > _LONGEST_TRACE:
                 text = "(…)" + text[-_LONGEST_TRACE:]
-            logging.getLogger("botops").error("%s\n%s", message, text.rstrip())
+            _write(logging.ERROR, f"{message}\n{text.rstrip()}")
 
     def renew(self) -> None:
         """Begins anew, in a forked child: what waited is the parent's to write."""
         self._waiting.clear()
+        self._warnings.clear()
         self._writer = None
+
+
+def _write(level: int, text: str) -> None:
+    try:
+        logging.getLogger("botops").log(level, "%s", text)
+    except Exception:
+        pass  # a handler of the bot's own may fail at it; what is told to botops does not depend on that
 
 
 _Trace = Union[traceback.TracebackException, traceback.StackSummary, None]
@@ -192,7 +234,7 @@ class ProblemLog:
     """The problems so far, each once with its count. Its lock is held for moments only."""
 
     def __init__(self) -> None:
-        self.failures = FailureLog()
+        self.output = ProblemOutput()
         self._lock = threading.RLock()
         self._kept: Dict[Tuple[str, str], Problem] = {}
         self._uncounted = 0
@@ -200,30 +242,43 @@ class ProblemLog:
         self.on_first: Optional[Callable[[Problem], None]] = None
 
     def add(self, where: str, code: str, message: str) -> None:
-        """Notes a problem; the first of its kind is told as an error as well."""
+        """Notes a problem; the first of its kind is told as an error as well, and the log of the process has it."""
+        problem = self._note(where, code, message)
+        if problem is not None:
+            self.output.add_problem(problem)
+
+    def _note(self, where: str, code: str, message: str) -> Optional[Problem]:
+        """Counts it; `None` where there is no room for one more kind."""
         key = (where, code)
         with self._lock:
             known = self._kept.get(key)
             if known is None and not self._has_room(code):
                 self._uncounted += 1
-                return
+                return None
             times = known.times + 1 if known else 1
             self._kept[key] = problem = Problem(where, code, message, times, time.time())
         if known is None and self.on_first is not None:
             self.on_first(problem)
+        return problem
 
     def add_failure(self, where: str, code: str, message: str, error: BaseException) -> None:
         """The same for what raised: its traceback is for the log of the process."""
-        self.add(where, code, message)
-        self.failures.add_raised(where, code, message, error)
+        self._note(where, code, message)
+        self.output.add_raised(where, code, message, error)
+
+    def add_standing(self, where: str, code: str, message: str, frames: List[Tuple[FrameType, int]]) -> None:
+        """The same for what does not return, and stands at the last of these frames."""
+        self._note(where, code, message)
+        self.output.add_standing(where, code, f"{message}; it stands at:", frames)
 
     def add_aloud(self, where: str, code: str, message: str) -> None:
-        """The same, and the first of its kind in the log of the process: who is not served is asked by nobody."""
+        """The same, and the first of its kind is in the log of the process at once: who is not served is asked by nobody."""
         with self._lock:
             is_first = (where, code) not in self._kept
-        self.add(where, code, message)
+        self._note(where, code, message)
         if is_first:
-            logging.getLogger("botops").warning("%s: %s", where, message)
+            self.output.note_written(where, code)
+            _write(logging.WARNING, f"{where}: {message}")
 
     def _has_room(self, code: str) -> bool:
         if code in _MISTAKES and sum([kept in _MISTAKES for _, kept in list(self._kept)]) >= _MOST_MISTAKES:
@@ -252,4 +307,4 @@ class ProblemLog:
     def renew_lock(self) -> None:
         """Takes a new lock, in a forked child whose parent held the old one."""
         self._lock = threading.RLock()
-        self.failures.renew()
+        self.output.renew()

@@ -4,7 +4,9 @@ A record is kept as pieces of JSON text by field, so that it is encoded once, wh
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional
+import difflib
+import functools
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from . import numbers
 from .numbers import BadValue, TooLarge
@@ -12,6 +14,22 @@ from .problems import ProblemLog
 
 # What stands for details that were too large.
 LEFT_OUT = '{"left_out":"more than 64 KiB"}'
+
+# What exchanges and their libraries call a field; the first that a record has is the one that is meant.
+_OTHER_NAMES: Dict[str, Tuple[str, ...]] = {
+    **dict.fromkeys(("qty", "size", "amount", "contracts", "volume", "units", "shares", "base_qty"), ("quantity",)),
+    **dict.fromkeys(("pnl", "profit", "pl", "profit_loss", "upnl"), ("net_pl", "unrealized_pl", "daily_pl")),
+    **dict.fromkeys(("avg_price", "average", "average_price", "avg_entry_price", "entry"),
+                    ("entry_price", "average_fill_price")),
+    **dict.fromkeys(("mark_price", "mark", "last", "price", "market_price"), ("current_price", "limit_price", "exit_price")),
+    **dict.fromkeys(("fee", "fees", "cost"), ("commission",)),
+    **dict.fromkeys(("ticker", "pair", "instrument", "market"), ("symbol",)),
+    **dict.fromkeys(("total", "value", "net_worth", "portfolio_value"), ("account_balance",)),
+    **dict.fromkeys(("free", "available"), ("buying_power",)),
+}
+# How much two names must have in common to be one that was misspelt.
+_LIKENESS = 0.6
+_LONGEST_NAME = 60
 
 # A piece of JSON text, or `None` for a field that is taken away.
 Pieces = Dict[str, Optional[str]]
@@ -65,7 +83,9 @@ class Record:
             name = self.aliases.get(argument, argument)
             kind = self.fields.get(name)
             if kind is None:
-                problems.add(f"{where}.{name}", "unknown_field", "there is no such field; it is not told")
+                near = _near_field(str(name)[:_LONGEST_NAME], (*self.fields, *self.aliases))
+                meant = f"; did you mean `{near}`?" if near else f"; the fields are {', '.join(self.fields)}"
+                problems.add(f"{where}.{name}", "unknown_field", f"there is no such field, and it is not told{meant}")
                 continue
             try:
                 self._convert(found, name, kind, value, where, problems, argument)
@@ -95,6 +115,15 @@ class Record:
                 problems.add(f"{where}.{name}", "naive_time", said)
         else:
             found[name] = kind(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _near_field(name: str, fields: Tuple[str, ...]) -> Optional[str]:
+    """The field that a name was meant for. Kept: a mistake of the loop comes in each of its rounds."""
+    plain = name.lower().replace("-", "_")
+    named = next((field for field in _OTHER_NAMES.get(plain, ()) if field in fields), None)
+    near = difflib.get_close_matches(plain, fields, 1, _LIKENESS)
+    return named or (near[0] if near else None)
 
 
 def _given_as(argument: str, name: str) -> str:

@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from .schema_check import check_schema, walk_schema
+from .schema_check import UnknownMark, check_schema, unknown_marks, walk_schema
 
 Violation = Dict[str, Any]
 _MOST_VIOLATIONS = 100
@@ -98,6 +98,10 @@ class ConfigSchema:
             except (KeyError, TypeError):
                 named = part.get("$ref")
                 raise ValueError(f"`$ref` of `{at}` in the config schema leads nowhere: there is no `{named}`") from None
+
+    def unknown_marks(self) -> List[UnknownMark]:
+        """What it says to botops in words that botops does not know."""
+        return unknown_marks(self._root)
 
     def _resolve(self, schema: Any, depth: int = 0) -> Any:
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None

@@ -12,6 +12,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 # Mistakes that are told at once; whoever has more mends these first.
 _MOST_TOLD = 5
+_MOST_MARKS = 20
+_LONGEST_WORD = 60
 _DEEPEST = 64
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 # What other languages and libraries call a type.
@@ -103,6 +105,44 @@ _SEVERAL = ("allOf", "anyOf", "oneOf")
 _NAMED = ("properties", "patternProperties", "$defs")
 
 
+# The words of the contract for what a field means to botops.
+_ROLES = ("daily_loss_limit", "equity_loss_limit", "targets")
+# A keyword of the bot's own that is this like one of botops is taken for a misspelt one; `x-rule` is not.
+_LIKENESS = 0.78
+
+
+class UnknownMark(NamedTuple):
+    """What the schema says to botops in words that botops does not know: where it stands, and a sentence."""
+
+    pointer: str
+    message: str
+
+
+def unknown_marks(root: Mapping[str, Any]) -> List[UnknownMark]:
+    """Keywords with `x-` that are nearly one of botops', and roles that there are not. botops passes over them in silence."""
+    found: List[UnknownMark] = []
+    for at, part in _walk(root, lambda keyword, name: f"/{keyword}/{_escaped(name)}", "", 0):
+        for name, value in part.items():
+            said = _mistake_of_mark(str(name), value)
+            if said is not None and len(found) < _MOST_MARKS:
+                found.append(UnknownMark(f"{at}/{_escaped(str(name))}", said))
+    return found
+
+
+def _mistake_of_mark(name: str, value: Any) -> Optional[str]:
+    if name == "x-role" and isinstance(value, str) and value not in _ROLES:
+        near = difflib.get_close_matches(value.strip().lower().replace("-", "_"), _ROLES, 1, 0.6)
+        meant = f'did you mean "{near[0]}"?' if near else "leave it out"
+        return f'there is no role "{value[:_LONGEST_WORD]}"; {meant} (the roles are {", ".join(_ROLES)})'
+    if not name.startswith("x-") or name in _FORMS:
+        return None
+    word, marks = name[2:].lower().replace("_", "-"), [known[2:] for known in _FORMS if known.startswith("x-")]
+    near = [mark for mark in marks if sorted(mark) == sorted(word)] or difflib.get_close_matches(word, marks, 1, _LIKENESS)
+    if not near:
+        return None
+    return f"`{name[:_LONGEST_WORD]}` is no keyword of botops, which passes over it; did you mean `x-{near[0]}`?"
+
+
 def check_schema(root: Mapping[str, Any]) -> None:
     """Raises ValueError, which names each keyword that is none or has no value for it, its field, and what would be right."""
     found: List[str] = []
@@ -114,21 +154,30 @@ def check_schema(root: Mapping[str, Any]) -> None:
         raise ValueError("the config schema is not JSON Schema 2020-12: " + "; ".join(found[:_MOST_TOLD]) + more)
 
 
-def walk_schema(part: Any, at: str = "", depth: int = 0) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+def walk_schema(root: Any) -> Iterator[Tuple[str, Mapping[str, Any]]]:
     """Every schema in a schema, with the field that it is about. What is a value in it, as of `default`, is none."""
+    return _walk(root, lambda keyword, name: f"/{name}" if keyword == "properties" else f"/{keyword}/{name}", "", 0)
+
+
+def _walk(part: Any, step: Callable[[str, str], str], at: str, depth: int) -> Iterator[Tuple[str, Mapping[str, Any]]]:
     if not isinstance(part, Mapping) or depth > _DEEPEST:
         return
     yield at, part
     for keyword in _NAMED:
         named = part.get(keyword)
         for name, inner in named.items() if isinstance(named, Mapping) else ():
-            yield from walk_schema(inner, f"{at}/{name}" if keyword == "properties" else f"{at}/{keyword}/{name}", depth + 1)
+            yield from _walk(inner, step, at + step(keyword, str(name)), depth + 1)
     for keyword in _SEVERAL:
         several = part.get(keyword)
         for index, inner in enumerate(several if isinstance(several, list) else ()):
-            yield from walk_schema(inner, f"{at}/{keyword}/{index}", depth + 1)
+            yield from _walk(inner, step, f"{at}/{keyword}/{index}", depth + 1)
     for keyword in _ONE:
-        yield from walk_schema(part.get(keyword), f"{at}/{keyword}", depth + 1)
+        yield from _walk(part.get(keyword), step, f"{at}/{keyword}", depth + 1)
+
+
+def _escaped(name: str) -> str:
+    """A name as a part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _mistakes(name: str, value: Any) -> Iterator[str]:

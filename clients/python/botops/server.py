@@ -27,6 +27,8 @@ _TOO_SLOW = "the answer is taken too slowly"
 _LOOK_AFTER_SOCKET_EVERY = 2.0
 # Files that could not be written, and a folder that another process has, are tried again this often.
 _MAINTAIN_EVERY = 1.0
+# A reader of events that does not take them keeps the end of the bot waiting for so long at most.
+_LAST_EVENTS_WITHIN = 0.5
 # The clock of a trial is looked at this often while one runs.
 _TRIAL_EVERY = 0.1
 
@@ -64,6 +66,10 @@ class ThreadServer:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         while self._connections.is_any_busy() and time.monotonic() < end:
+            time.sleep(0.005)
+        # Readers of events get what was told last, such as why the bot ends.
+        end = min(end, time.monotonic() + _LAST_EVENTS_WITHIN)
+        while self._connections.is_any_streaming() and time.monotonic() < end:
             time.sleep(0.005)
         if self._listener is not None:
             self._address.remove()
@@ -106,18 +112,19 @@ class ThreadServer:
                     self._listener.setblocking(False)
                     selector.register(self._listener, selectors.EVENT_READ)
                 selector.select(_LOOK_AFTER_SOCKET_EVERY)
-                if not self._stopping.is_set() and not self._address.is_in_place():
-                    self._lose_listener(selector)
-                elif not self._stopping.is_set():
+                if self._stopping.is_set():
+                    continue
+                if self._address.is_lost(self._core.problems):
+                    self._renew_listener(selector)
+                else:
                     self._take_connections(self._listener)
 
-    def _lose_listener(self, selector: selectors.BaseSelector) -> None:
-        """The socket's file was removed or replaced: nobody can come any more, and it is listened for anew."""
+    def _renew_listener(self, selector: selectors.BaseSelector) -> None:
+        """Nobody can come any more to the one that there is."""
         listener, self._listener = self._listener, None
         if listener is not None:
             selector.unregister(listener)
             listener.close()
-        self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
         self._listener = self._address.try_to_listen(self._core.problems)
 
     def _take_connections(self, listener: socket.socket) -> None:
@@ -273,12 +280,14 @@ class _Connection:
             remove()
 
     def _send_events(self, events: EventLog, seq: int, arrived: WakeSignal) -> None:
-        while not self._stopping.is_set():
+        while True:
             batch = events.after(seq)
             if batch:
                 seq = max(seq, batch[-1][0])
                 self._connection.sendall(b"".join(events.frame(*event) for event in batch))
                 continue
+            if self._stopping.is_set():
+                return
             if not arrived.wait(connections.STREAM_ALIVE_EVERY):
                 self._connection.sendall(b": alive\n\n")
 

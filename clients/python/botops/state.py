@@ -29,6 +29,8 @@ _LONG_TEXTS = ("status_reason", "status_raw", "side_raw", "order_type_raw")
 _SHORT = 64
 # More than an answer has room for: what gives the rows may have no end.
 _MOST_ROWS = 100_000
+# What botops keeps of a state; it counts the rest.
+_KEPT_BY_BOTOPS = {"orders": 2_000, "positions": 20_000}
 
 
 class _KeptList:
@@ -42,6 +44,8 @@ class _KeptList:
         self.is_told = False
         # Why the list is not known although it was told: by the key of the one entry it is about, or "" for the whole.
         self.doubts: Dict[str, str] = {}
+        # The keys of those that have no room.
+        self.left_out: Dict[str, None] = {}
         # A signal handler within `put` may make it wrong; `count_bytes` makes it right again.
         self.bytes = 0
 
@@ -56,8 +60,10 @@ class _KeptList:
     def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
         self.bytes += len(encoded) - self.size_of(key)
         self.entries[key] = pieces, encoded
+        self.left_out.pop(key, None)
 
     def remove(self, key: str) -> None:
+        self.left_out.pop(key, None)
         entry = self.entries.pop(key, None)
         if entry is not None:
             self.bytes -= len(entry[1])
@@ -65,6 +71,18 @@ class _KeptList:
     def count_bytes(self) -> None:
         """Counts anew what the entries have."""
         self.bytes = sum([len(encoded) for _, encoded in list(self.entries.values())])
+
+    @property
+    def count(self) -> int:
+        """How many there are, with those that have no room."""
+        return len(self.entries) + len(self.left_out)
+
+    def rest(self) -> Optional[Tuple[int, int]]:
+        """How many of how many are shown by botops; `None` when all are."""
+        most = _KEPT_BY_BOTOPS[self.name]
+        if len(self.entries) <= most and not self.left_out:
+            return None
+        return min(len(self.entries), most), self.count
 
     def to_json(self, entries: List[Tuple[Pieces, bytes]]) -> List[bytes]:
         """A copy of the entries as JSON in pieces, newest order first; nothing is joined."""
@@ -94,6 +112,8 @@ class StateStore:
         self._positions = _KeptList("positions", records.POSITION)
         self._finished: Dict[str, None] = {}
         self.dropped: Dict[str, int] = {}
+        # Why members of other parts are not known, by their names.
+        self._not_known: Dict[str, str] = {}
 
     def renew_lock(self) -> None:
         """Takes a new lock, in a forked child whose parent held the old one."""
@@ -104,6 +124,15 @@ class StateStore:
         with self.lock:
             self.seq += 1
             self.changed_at = time.time()
+
+    def set_unknown(self, field: str, why: Optional[str]) -> None:
+        """Why a member of another part is not known; `None` when it is again."""
+        with self.lock:
+            if why is None:
+                self._not_known.pop(field, None)
+            else:
+                self._not_known[field] = why
+            self.touch()
 
     def set_phase(self, phase: Any, reason: Any = None) -> None:
         """What the bot's loop is doing, in the contract's words or its own."""
@@ -179,11 +208,28 @@ class StateStore:
             self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
         with self.lock:
             kept.is_told = True
+            before = kept.count
             # Again where a signal handler said something of the same one meanwhile: that would be lost.
             while not self._change(kept, key_text, pieces, stamp):
                 pass
             if kept is self._positions:
                 self._doubt_or_trust(key_text, pieces, kept.record.strangers(given))
+            if not is_of_all and kept.count > before:
+                self._note_rest(kept)
+
+    def _note_rest(self, kept: _KeptList) -> None:
+        """Tells how many of how many are not shown, and where that limit is."""
+        rest = kept.rest()
+        if rest is None:
+            return
+        shown, told = rest
+        if kept.left_out:
+            said = f"{len(kept.entries)} of {told} fit into one answer (7 MiB); the others are not told"
+            self.problems.add(kept.name, "dropped", said)
+        if len(kept.entries) > shown:
+            which = "newest" if kept is self._orders else "first"
+            said = f"{told} are told, and botops shows the {which} {shown} of them; it counts the other {told - shown}"
+            self.problems.add(kept.name, "left_out", said)
 
     def _doubt_or_trust(self, key: str, pieces: Pieces, strangers: List[str]) -> None:
         """A position whose quantity came under a name that is none is there, and nobody knows how large it is."""
@@ -227,6 +273,8 @@ class StateStore:
             # Also one that was told before: what it was then would be taken for what it is.
             kept.remove(key)
             self._finished.pop(key, None)
+            if len(kept.left_out) < _MOST_ROWS:
+                kept.left_out[key] = None
             return
         kept.put(key, pieces, encoded)
         if kept is self._orders:
@@ -244,7 +292,6 @@ class StateStore:
         if not self._is_too_much(kept, key, size):
             return True
         self.dropped[kept.name] = self.dropped.get(kept.name, 0) + 1
-        self.problems.add(kept.name, "dropped", "more than fits into one answer (7 MiB); the newest are not told")
         return False
 
     def _limit_finished(self, key: str, pieces: Pieces) -> None:
@@ -299,9 +346,10 @@ class StateStore:
                 key = row.pop(key_field, None)
                 names.add(numbers.quoted(str(key)))
                 self._put(kept, key_field, key, row, stamp, is_of_all=True)
-            for key_text in [known for known in list(kept.entries) if known not in names]:
+            for key_text in [known for known in [*kept.entries, *kept.left_out] if known not in names]:
                 kept.remove(key_text)
                 self._finished.pop(key_text, None)
+            self._note_rest(kept)
             self.touch()
 
     def read(self) -> Tuple[int, Dict[str, str], List[bytes], int]:
@@ -336,6 +384,12 @@ class StateStore:
                 why[kept.name] = f'"why":"other","why_raw":{numbers.quoted("bad value: " + said)}'
             elif not kept.is_told:
                 why[kept.name] = '"why":"not_yet"'
+            rest = kept.rest()
+            if rest is not None and kept.name not in why:
+                said = f"{rest[0]} of {rest[1]} shown: tell open ones, forget others"
+                why[f"{kept.name}.rest"] = f'"why":"other","why_raw":{numbers.quoted(said)}'
+        for field, said in list(self._not_known.items()):
+            why[field] = f'"why":"other","why_raw":{numbers.quoted(said)}'
         for field, expected in self.problems.bad_fields().items():
             part, _, member = field.partition(".")
             if part in self.parts and self.parts[part].get(member, numbers.NULL) != numbers.NULL:

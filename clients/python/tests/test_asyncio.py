@@ -6,7 +6,7 @@ import threading
 from client import BotCase, Client
 from test_config import SCHEMA, VALUES, sha256
 
-from botops import AsyncBot
+from botops import AsyncBot, Done
 
 
 class AsyncBotTest(BotCase):
@@ -41,6 +41,13 @@ class AsyncBotTest(BotCase):
         async def flatten(command):
             raise RuntimeError("no")
 
+        @bot.preview("flatten")
+        async def preview(command):
+            await asyncio.sleep(0.02)
+            if command.reason == "wrong":
+                raise RuntimeError("no preview")
+            return Done("it would close one", positions_closing=["A"])
+
         @bot.on("halt")
         def halt(command):
             command.refuse("already", "it is halted")
@@ -54,6 +61,10 @@ class AsyncBotTest(BotCase):
             client = self.client
             state = client.get("state")
             self.assertEqual((state["account"]["account_balance"], len(state["orders"])), ("1.10", 1_000))
+            answer = client.command("flatten", "dry", dry_run=True)
+            self.assertEqual((answer["outcome"], answer["exposure"]["positions_closing"]), ("predicted", ["A"]))
+            answer = client.command("flatten", "dry2", dry_run=True, reason="wrong")
+            self.assertEqual((answer["outcome"], answer["reason_code"]), ("predicted", "preview_raised"))
             answer = client.command("pause", "1")
             self.assertEqual((answer["outcome"], answer["message"]), ("done", "paused after a while"))
             self.assertEqual((answer["phase"], answer["trading_enabled"], bot.trading_enabled), ("paused", False, False))
@@ -128,7 +139,7 @@ class AsyncBotTest(BotCase):
         self.assertFalse(self.socket.exists())
 
     def test_a_port_with_a_token(self):
-        bot = self.make_async(address="127.0.0.1:0", token_file=self.folder / "token")
+        bot = self.make_async(address="127.0.0.1:0", token_file=self.folder / "token", data_dir=self.folder / "data")
 
         def ask():
             token = (self.folder / "token").read_text().strip()

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from decimal import Decimal
 
 from client import BotCase
@@ -75,6 +76,27 @@ class ConfigTest(ConfigCase):
         self.assertNotIn(b"a-secret-key", body)
         self.assertEqual(config["risk"], Decimal("0.02"))
 
+    def test_it_reads_like_a_dictionary_and_cannot_be_written_to(self):
+        bot, config = self.served()
+        self.assertEqual(("risk" in config, "more" in config, len(config)), (True, False, len(VALUES)))
+        self.assertEqual(list(config), list(VALUES))
+        self.assertEqual(list(config.keys()), list(VALUES))
+        self.assertEqual(dict(config)["interval"], 5)
+        self.assertEqual(dict(config.items()), dict(zip(config, config.values())))
+        self.assertEqual((config.get("risk"), config.get("more", 7)), (Decimal("0.02"), 7))
+        self.assertEqual({**config}, config)
+        self.assertIsInstance(config, Mapping)
+        with self.assertRaises(TypeError):
+            config["risk"] = 1
+        with self.assertRaises(KeyError):
+            config["more"]
+        config.copy()["targets"].append(1)
+        self.assertEqual(len(config["targets"]), 1)
+        self.assertNotIn("a-secret-key", repr(config))
+        held = config.items()
+        self.assertEqual(self.activate(risk=0.01)[0], 200)
+        self.assertEqual((config["risk"], dict(held)["risk"]), (Decimal("0.01"), Decimal("0.02")), "what was read stays")
+
     def test_a_check_names_every_reason_and_no_secret(self):
         def check(values):
             if values["risk"] > Decimal("0.03") and values["interval"] < 3:
@@ -98,6 +120,37 @@ class ConfigTest(ConfigCase):
         self.assertEqual([one["code"] for one in verdict["violations"]], ["not_changeable"])
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.01, "interval": 7.0, "daily_loss": -500}})
         self.assertEqual((verdict["ok"], verdict["violations"]), (True, []), "an amount may be a number, and 7.0 is whole")
+
+    def test_a_check_that_gives_no_list_is_understood_or_named(self):
+        says = []
+        self.served(lambda values: says[-1] if says else None)
+        for said, ok, message in ((True, True, None), ([], True, None), (False, False, "the bot's check returned False"),
+                                  (7, False, "the bot's check returned a value of type int"),
+                                  ("too much", False, "too much"), (("/risk", "too much"), False, "too much"),
+                                  (iter([("/risk", "too much", "less")]), False, "too much")):
+            says.append(said)
+            _, verdict = self.client.post("config/check", {"config": VALUES})
+            self.assertEqual(verdict["ok"], ok, said)
+            if message:
+                self.assertEqual(len(verdict["violations"]), 1, verdict)
+                self.assertIn(message, verdict["violations"][0]["message"])
+
+    def test_what_cannot_be_called_with_one_argument_is_refused_at_once(self):
+        bot = self.make()
+        for make in (lambda: bot.on("pause")(lambda: None), lambda: bot.preview("flatten")(lambda: None),
+                     lambda: bot.config(SCHEMA, VALUES, check=lambda: None),
+                     lambda: bot.config(SCHEMA, VALUES, apply=lambda one, two: None)):
+            with self.assertRaisesRegex(ValueError, "is called with one argument"):
+                make()
+        bot.on("pause")([].append)
+
+        async def coroutine(given):
+            pass
+
+        for make in (lambda: bot.on("pause")(coroutine), lambda: bot.preview("flatten")(coroutine),
+                     lambda: bot.config(SCHEMA, VALUES, check=coroutine), lambda: bot.config(SCHEMA, VALUES, apply=coroutine)):
+            with self.assertRaisesRegex(ValueError, "is a plain function, not a coroutine"):
+                make()
 
     def test_a_document_that_nests_too_deeply_is_refused(self):
         bot, config = self.served()

@@ -54,6 +54,59 @@ class FailuresTest(BotCase):
         self.assertIn("commands.flatten: the bot's handler of flatten raised ConnectionError: the exchange is away", output)
         self.assertEqual((output.count("Traceback"), output.count("in ask_exchange")), (1, 1), output)
 
+    def test_each_kind_of_problem_is_one_warning_in_the_log_of_the_process(self):
+        bot = self.make(address=self.socket)
+        with self.assertLogs("botops", "WARNING") as logs:
+            bot.start()
+            for _ in range(50):
+                bot.order("1", qty="1", created_at="2026-03-02T15:00:00")
+                bot.account(balance=float("nan"))
+            bot.sleep(None)
+            self.until(lambda: len(logs.records) >= 4, "the warnings")
+            bot.stop()
+        said = self.said(logs)
+        self.assertEqual({record.levelname for record in logs.records}, {"WARNING"}, said)
+        self.assertEqual(len(said), 4, said)
+        self.assertTrue(said[0].startswith("orders.qty: there is no such field"), said)
+        self.assertTrue(said[0].endswith("(SDK_UNKNOWN_FIELD)"), said)
+        self.assertIn("did you mean `quantity`?", said[0])
+        self.assertIn("a time without a zone was taken as UTC. Give times with a zone", said[1])
+
+    def test_a_problem_is_in_the_log_once_a_minute_however_often_it_comes_and_of_however_many_kinds(self):
+        log = problems.ProblemLog()
+        for number in range(3_000):
+            log.add(f"orders.{number}", "unknown_field", "no")
+            log.add("account", "bad_value", "no")
+        self.assertLessEqual(len(log.output._warnings), 200)
+        with self.assertLogs("botops", "WARNING") as logs:
+            log.output.finish(20)
+            last, left_out = log.output._last["account", "bad_value"]
+            self.assertEqual(left_out, 2_999)
+            log.output._last["account", "bad_value"] = last - 60, left_out
+            log.add("account", "bad_value", "no")
+            log.output.finish(20)
+        self.assertEqual(sum("account: no" in line for line in self.said(logs)), 2)
+        self.assertIn("(2999 more of this kind since the last one that was logged)", self.said(logs)[-1])
+
+    def test_a_log_of_the_bot_that_fails_costs_nothing(self):
+        import logging
+
+        class Broken(logging.Handler):
+            def emit(self, record):
+                raise RuntimeError("no")
+
+        handler, log = Broken(), logging.getLogger("botops")
+        log.addHandler(handler)
+        self.addCleanup(log.removeHandler, handler)
+        before = list(log.handlers)
+        bot = self.make().start()
+        bot.order("1", qty="1")
+        bot._core.maintain()
+        bot._core.problems.output.finish(20)
+        bot._core.problems.add_aloud("address", "in_use", "it is taken")
+        self.assertEqual([problem.code for problem in bot.problems], ["unknown_field", "in_use"])
+        self.assertEqual(log.handlers, before, "no handler is installed")
+
     def test_a_handler_that_hangs_is_told_with_the_place_where_it_stands(self):
         bot, go = self.make(), threading.Event()
         self.addCleanup(go.set)
@@ -104,7 +157,7 @@ class FailuresTest(BotCase):
             self.assertIn("the bot's handler of halt has not returned", behind["message"])
             go.set()
             bot._core.maintain()
-            bot._core.problems.failures.finish(10)
+            bot._core.problems.output.finish(10)
 
     def test_a_coroutine_that_hangs_is_told_with_the_place_where_it_waits(self):
         async def run():
@@ -142,11 +195,11 @@ class FailuresTest(BotCase):
         bot.start()
         self.client.command("flatten", "1")
         self.client.command("halt", "2")
-        self.assertFalse(bot._core.problems.failures._waiting)
-        self.assertFalse(bot._core.problems.failures._last)
+        self.assertFalse(bot._core.problems.output._waiting, "no traceback is told")
+        self.assertEqual(list(bot._core.problems.output._last), [("commands.halt", "handler_failed")])
 
     def test_an_error_without_end_or_of_great_length_costs_the_log_little(self):
-        log = problems.FailureLog()
+        log = problems.ProblemOutput()
         error = ValueError("x" * 1_000_000)
         for _ in range(3_000):
             error, inner = ValueError("outer"), error

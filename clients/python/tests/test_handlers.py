@@ -44,6 +44,19 @@ class HandlersTest(BotCase):
             bot.sleep(0.01)
         return found
 
+    def test_false_is_no_yes_and_a_dictionary_is_named_as_what_is_not_told(self):
+        bot = self.make()
+        returned = {"flatten": False, "pause": {"orders_cancelled": 2}, "resume": True}
+        for verb in returned:
+            bot.on(verb)(lambda command: returned[command.verb])
+        bot.start().tick()
+        found = self.answers(bot, returned)
+        self.assertEqual({verb: answer["outcome"] for verb, answer in found.items()},
+                         {"flatten": "unconfirmed", "pause": "done", "resume": "done"})
+        self.assertIn("returned False: whether it acted is not known", found["flatten"]["message"])
+        said = {problem.where: problem.message for problem in bot.problems}
+        self.assertIn("a dict is not told: return a sentence, or Done(", said["commands.pause"])
+
     def test_what_a_handler_returned_is_told_as_far_as_it_can_be(self):
         bot = self.make()
         returned = {

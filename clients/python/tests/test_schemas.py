@@ -31,6 +31,25 @@ class SchemasTest(BotCase):
         self.assertIn("write one of string, number", self.said(with_field(type="money")))
         self.assertIn("write one of string, number", self.said(with_field(type=[])))
 
+    def test_a_misspelt_word_of_botops_is_a_problem_at_the_start_that_names_the_near_one(self):
+        bot = self.make()
+        bot.config({"type": "object", "properties": {
+            "loss": {"type": "number", "x-rolle": "daily_loss_limit", "x-aply": "hot", "x-group": "limits", "x-rule": 1},
+            "a/b": {"type": "number", "x-role": "daily_los_limit"}, "pairs": {"$ref": "#/$defs/pairs"}},
+            "$defs": {"pairs": {"type": "array", "x-role": "whatever"}}}, {})
+        found = {problem.where: problem.message for problem in bot.problems if problem.code == "unknown_keyword"}
+        at = "config.schema/properties"
+        self.assertEqual(set(found), {f"{at}/loss/x-rolle", f"{at}/loss/x-aply", f"{at}/a~1b/x-role",
+                                      "config.schema/$defs/pairs/x-role"}, bot.problems)
+        self.assertIn("did you mean `x-role`?", found[f"{at}/loss/x-rolle"])
+        self.assertIn("did you mean `x-apply`?", found[f"{at}/loss/x-aply"])
+        self.assertIn('there is no role "daily_los_limit"; did you mean "daily_loss_limit"?', found[f"{at}/a~1b/x-role"])
+        self.assertIn("the roles are daily_loss_limit, equity_loss_limit, targets", found["config.schema/$defs/pairs/x-role"])
+        bot.start()
+        told = [error for error in self.client.get("state")["recent_errors"] if error["error_code"] == "SDK_UNKNOWN_KEYWORD"]
+        self.assertEqual(len(told), 4)
+        self.assertIn("a limit may not be watched", told[0]["impact"])
+
     def test_a_keyword_that_is_none_is_named_with_the_right_one(self):
         for wrong, right in (("maximun", "`maximum`"), ("min", "`minimum` (of a number)"), ("choices", "`enum`"),
                              ("regex", "`pattern`"), ("nullable", '"null"'), ("wording", "leave it out")):

@@ -213,6 +213,53 @@ class StateTest(BotCase):
         self.assertEqual(len(json.loads(body)["orders"]) + bot.dropped["orders"], 2_007)
         self.assertIn(("orders", "dropped"), {(problem.where, problem.code) for problem in bot.problems})
 
+    def test_what_botops_does_not_show_is_told_with_its_count_and_what_to_do(self):
+        bot = self.make().start()
+        bot.orders([{"id": number, "status": "PENDING"} for number in range(2_000)])
+        bot.positions([])
+        self.assertFalse(bot.problems)
+        bot.orders([{"id": number, "status": "PENDING"} for number in range(20_000)])
+        state = self.client.get("state")
+        why = {one["field"]: one.get("why_raw") for one in state["unknown"]}
+        self.assertEqual((len(state["orders"]), why.get("orders.rest")),
+                         (20_000, "2000 of 20000 shown: tell open ones, forget others"))
+        self.assertLessEqual(len(why["orders.rest"]), 64, "botops shows no more of it")
+        told = state["recent_errors"][0]
+        self.assertEqual((told["error_code"], told["message"]), (
+            "SDK_LEFT_OUT", "orders: 20000 are told, and botops shows the newest 2000 of them; it counts the other 18000"))
+        self.assertIn("bot.remove_order", told["remediation"])
+        bot.orders([{"id": number, "status": "PENDING"} for number in range(3)])
+        self.assertNotIn("orders.rest", {one["field"] for one in self.client.get("state")["unknown"]})
+
+    def test_what_has_no_room_is_told_with_its_count(self):
+        bot = self.make().start()
+        rows = [{"id": f"{number:05}", "client_order_id": "y" * 2_000, "symbol": "z" * 2_000, "status": "PENDING"}
+                for number in range(1_990)]
+        for _ in range(2):
+            # The same again is no more of them.
+            bot.orders(rows)
+        state = self.client.get("state")
+        shown = len(state["orders"])
+        self.assertLess(shown, 1_990)
+        told = {problem.code: problem.message for problem in bot.problems}
+        self.assertEqual(told["dropped"], f"{shown} of 1990 fit into one answer (7 MiB); the others are not told")
+        why = {one["field"]: one.get("why_raw") for one in state["unknown"]}
+        self.assertEqual(why.get("orders.rest"), f"{shown} of 1990 shown: tell open ones, forget others")
+
+    def test_a_field_that_is_none_is_told_with_the_near_one(self):
+        bot = self.make().start()
+        bot.order("1", symbol="A", qty="1", prise="2", quantty="3", colour="red")
+        bot.position("A", quantity="1", entryPrice="2", mark_price="3")
+        bot.trade(symbol="A", pnl="1")
+        bot.account(ballance="1000")
+        said = {problem.where: problem.message for problem in bot.problems}
+        for where, near in (("orders.qty", "quantity"), ("orders.prise", "price"), ("orders.quantty", "quantity"),
+                            ("positions.entryPrice", "entry_price"), ("positions.mark_price", "current_price"),
+                            ("trade.pnl", "net_pl"), ("account.ballance", "balance")):
+            self.assertIn(f"did you mean `{near}`?", said[where])
+        self.assertNotIn("did you mean", said["orders.colour"])
+        self.assertIn("the fields are id, client_order_id, symbol", said["orders.colour"])
+
     def test_orders_that_are_over_do_not_pile_up(self):
         bot = self.make().start()
         for number in range(300):

@@ -26,7 +26,74 @@ class Asked:
         return not self.thread.is_alive()
 
 
+class EventReader:
+    """Reads the stream of events from a thread, until the bot closes it."""
+
+    def __init__(self, client):
+        self.text, self.is_open = b"", threading.Event()
+        self.thread = threading.Thread(target=self.read, args=(client,))
+        self.thread.start()
+
+    def read(self, client):
+        connection = client.connection()
+        connection.request("GET", "/ipc/v1/events")
+        answer = connection.getresponse()
+        self.is_open.set()
+        while True:
+            line = answer.fp.readline()
+            if not line:
+                break
+            self.text += line
+        connection.close()
+
+
 class StoppingTest(ConfigCase):
+    def told_as_it_ended(self, reader):
+        reader.thread.join(20)
+        told = [json.loads(line[6:]) for line in reader.text.splitlines() if line.startswith(b"data: ")]
+        return {event["error"]["error_code"]: event["error"] for event in told if event["kind"] == "error"}
+
+    def test_why_the_loop_of_a_bot_ended_is_told_before_it_is_gone(self):
+        with self.assertRaises(ZeroDivisionError):
+            with self.make() as bot:
+                reader = EventReader(self.client)
+                self.assertTrue(reader.is_open.wait(20))
+                bot.tick()
+                1 / 0
+        error = self.told_as_it_ended(reader)["SDK_LOOP_RAISED"]
+        self.assertEqual(error["severity"], "critical")
+        self.assertIn("the trading loop raised ZeroDivisionError: division by zero, and the bot ends", error["message"])
+        # A wish to end is no failure.
+        with self.assertRaises(KeyboardInterrupt):
+            with self.make() as bot:
+                raise KeyboardInterrupt
+        self.assertEqual(bot.problems, [])
+
+    def test_why_the_loop_of_an_asyncio_bot_ended_is_told_before_it_is_gone(self):
+        async def run():
+            async with AsyncBot("tested", mode="paper", address=self.socket, data_dir=False) as bot:
+                reader = EventReader(self.client)
+                readers.append(reader)
+                while not reader.is_open.is_set():
+                    await bot.sleep(0.01)
+                raise ValueError("no price")
+
+        readers = []
+        with self.assertRaises(ValueError):
+            asyncio.run(asyncio.wait_for(run(), 30))
+        self.assertIn("ValueError: no price", self.told_as_it_ended(readers[0])["SDK_LOOP_RAISED"]["message"])
+
+    def test_a_reader_of_events_that_takes_nothing_does_not_keep_the_bot_from_its_end(self):
+        bot = self.make().start()
+        connection = self.client.connection()
+        self.addCleanup(connection.close)
+        connection.request("GET", "/ipc/v1/events")
+        connection.getresponse()
+        for number in range(9_000):
+            bot.event("order", "x" * 1_500)
+        bot.stop()
+        self.assertFalse(self.socket.exists())
+
     def kept(self):
         lines = next(self.folder.rglob("commands.jsonl")).read_bytes().splitlines()
         return [row["result"]["outcome"] for row in map(json.loads, lines) if "result" in row]

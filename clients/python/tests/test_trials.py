@@ -2,10 +2,9 @@
 import threading
 import time
 from decimal import Decimal
+from unittest import mock
 
 from test_config import ConfigCase
-
-import botops.change
 
 COMMITTED, CANDIDATE = Decimal("0.02"), Decimal("0.01")
 
@@ -13,12 +12,10 @@ COMMITTED, CANDIDATE = Decimal("0.02"), Decimal("0.01")
 class TrialsTest(ConfigCase):
     def setUp(self):
         super().setUp()
-        self.wait_at_most(0.1, 0.2)
-
-    def wait_at_most(self, begin, end):
-        for name, seconds in (("_BEGIN_WITHIN", begin), ("_END_WITHIN", end)):
-            self.addCleanup(setattr, botops.change, name, getattr(botops.change, name))
-            setattr(botops.change, name, seconds)
+        for name, seconds in (("change._BEGIN_WITHIN", 0.1), ("config.ANSWER_WITHIN", 0.3)):
+            patched = mock.patch(f"botops.{name}", seconds)
+            patched.start()
+            self.addCleanup(patched.stop)
 
     def beside(self, call):
         """Calls it in a thread; the list gets what it returned."""

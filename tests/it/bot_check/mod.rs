@@ -437,3 +437,45 @@ fn every_place_in_the_manual_is_a_heading_of_it() {
         assert!(anchors.iter().any(|known| known == wanted), "{place}: {anchors:?}");
     }
 }
+
+/// A bot with the SDK whose schema has words that are nearly those of botops.
+const MISSPELT_BOT: &str = r#"
+import sys
+sys.path.insert(0, "CLIENTS")
+from botops import Bot
+
+bot = Bot("misspelt", mode="paper", address=sys.argv[1], expected_interval=5)
+RISK = {"direction": "up", "class": "high"}
+bot.config({"type": "object", "properties": {
+    "loss": {"type": "number", "x-rolle": "daily_loss_limit", "x-aply": "restart", "x-group": "limits", "x-risk": RISK},
+    "part": {"type": "number", "x-role": "equity_los_limit", "x-risk": RISK}}}, {"loss": 5, "part": 1})
+with bot:
+    while not bot.is_stopping:
+        bot.tick()
+        bot.sleep(0.1)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn misspelt_words_of_a_config_schema_are_warnings_with_their_place_and_the_near_word() {
+    let folder = crate::kit::folder();
+    let file = folder.path().join("misspelt_bot.py");
+    let program = MISSPELT_BOT.replace("CLIENTS", concat!(env!("CARGO_MANIFEST_DIR"), "/clients/python"));
+    std::fs::write(&file, program).unwrap();
+    let Some(checked) = check_python_bot(&file, &[]).await else { return };
+    let findings = checked.report["findings"].as_array().unwrap();
+    let named: Vec<(&str, &str)> = findings
+        .iter()
+        .filter(|one| one["rule"] == "schema_word_unknown")
+        .map(|one| (one["pointer"].as_str().unwrap(), one["remedy"].as_str().unwrap()))
+        .collect();
+    for (place, near) in [
+        ("/properties/loss/x-rolle", "Did you mean `x-role`?"),
+        ("/properties/loss/x-aply", "Did you mean `x-apply`?"),
+        ("/properties/part/x-role", "Did you mean `equity_loss_limit`?"),
+    ] {
+        let is_named = named.iter().any(|(pointer, remedy)| *pointer == place && remedy.contains(near));
+        assert!(is_named, "{place}: {named:#?}");
+    }
+    assert_eq!(named.len(), 3, "{named:#?}");
+    assert!(!checked.rules("warning").contains(&"sdk_problem"), "it is told once: {:#}", checked.report);
+}

@@ -62,6 +62,19 @@ async fn an_activation_without_a_proof_is_looked_into_and_the_audit_says_unknown
     assert_eq!(problem["effect"], "none", "{problem:#}");
 }
 
+#[tokio::test]
+async fn of_an_activation_without_a_proof_that_does_not_run_it_is_not_said_that_it_never_arrived() {
+    let world = World::start().await;
+    refuse(&world, "config/activate", StatusCode::GATEWAY_TIMEOUT, "no_answer", false);
+    let (_, problem) = world.apply_now(&manual(careful(4_000), 3.0)).await;
+    assert_problem(&problem, 504, "CFG_017");
+    let id = problem["context"]["txn"].as_str().unwrap().to_owned();
+    let ended = world.ended(&id).await;
+    assert_eq!(ended["state"], "rolled_back", "{ended:#}");
+    let outcome = ended["outcome"].as_str().unwrap();
+    assert_eq!(outcome, "what the bot did with it is not known; it runs the committed config");
+}
+
 /// The events of a transaction that ask for a person.
 async fn calls_for_a_person(world: &World, txn: &str) -> Vec<Value> {
     let (_, page) = world.botops.get("/api/v1/events?kind=config&after=0&limit=200").await;

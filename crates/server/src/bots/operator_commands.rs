@@ -14,12 +14,15 @@ use super::operator_pause::{BotStart, DoneCommand, OperatorPause, PauseNews, clo
 use super::snapshot::BotSnapshot;
 use crate::events::{Events, NewEvent};
 use crate::store::{Store, get_value, put_value};
-use botops_contract::{BotId, EventKind, Severity, Verb};
+use botops_contract::{BotId, BotPhase, BotReport, EventKind, Severity, Verb};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::text::clean;
 
 /// Characters of the sentence that says why a command failed.
 const CAUSE: usize = 240;
+
+/// Characters of a sentence of the bot, as they are kept of its state.
+const BOT_SENTENCE: usize = 500;
 
 /// The record, as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ struct StoredCommands {
     /// When the newest command was given that let the bot open positions again: an older pause is none.
     reopened_at: Option<DateTime<Utc>>,
     failed: Vec<FailedCommand>,
+    /// The newest command after which the bot opens no positions, if its effect is not known: the bot may say by itself
+    /// that it acted, long before it is asked or although it cannot be.
+    in_doubt: Option<OperatorPause>,
 }
 
 /// The record of one bot.
@@ -56,7 +62,7 @@ impl OperatorCommands {
         self.change(|known| {
             known.failed.retain(|failed| failed.verb != done.verb);
             match done.verb {
-                verb if closes_entries(verb) => known.take_pause(done, start),
+                verb if closes_entries(verb) => known.take_pause(OperatorPause::new(done, start)),
                 Verb::Resume => known.end_pause(done),
                 Verb::ResetBreaker if known.pause.as_ref().is_some_and(|pause| pause.verb == Verb::Halt) => {
                     known.end_pause(done);
@@ -64,6 +70,13 @@ impl OperatorCommands {
                 _ => {}
             }
         });
+    }
+
+    /// What a command did is not known; it was given to this life of the bot.
+    pub(super) fn record_doubt(&self, given: &DoneCommand<'_>, start: Option<BotStart>) {
+        if closes_entries(given.verb) {
+            self.change(|known| known.in_doubt = Some(OperatorPause::new(given, start)));
+        }
     }
 
     /// A command of an operator failed.
@@ -91,8 +104,9 @@ impl OperatorCommands {
     }
 
     /// It is known by now that a command of unknown effect did nothing.
-    pub(super) fn record_nothing_done(&self, command_id: &str) {
+    pub(super) fn record_nothing_done(&self, command_id: &str, given_at: DateTime<Utc>) {
         self.change(|known| {
+            known.in_doubt.take_if(|pause| pause.given_at == given_at);
             let it = known.failed.iter_mut().find(|failed| failed.command_id == command_id);
             it.into_iter().for_each(|failed| failed.is_in_doubt = false);
         });
@@ -110,6 +124,9 @@ impl OperatorCommands {
         let said = snapshot.hello.as_deref().zip(snapshot.report.as_deref());
         let said = said.filter(|_| snapshot.presence.answers());
         let lost = self.change(|known| {
+            if let Some((_, report)) = said {
+                known.believe_pause(report);
+            }
             let news =
                 known.pause.as_mut().map_or(PauseNews::Nothing, |pause| pause.observe(said, Utc::now()));
             if news == PauseNews::Ended {
@@ -151,18 +168,33 @@ impl OperatorCommands {
 }
 
 impl StoredCommands {
-    fn take_pause(&mut self, done: &DoneCommand<'_>, start: Option<BotStart>) {
-        if self.reopened_at.is_some_and(|at| at > done.given_at) {
+    /// Takes a pause of unknown effect for one that holds, where the bot says in its own state that it is paused by just
+    /// that: as both SDKs do, it names verb and reason.
+    fn believe_pause(&mut self, report: &BotReport) {
+        let in_doubt = self.in_doubt.as_ref().filter(|_| self.pause.is_none());
+        let is_told = in_doubt.is_some_and(|pause| {
+            report.phase == BotPhase::Paused
+                && report.trading_enabled == Some(false)
+                && report.phase_reason.as_deref()
+                    == Some(clean(&format!("{}: {}", pause.verb, pause.reason), BOT_SENTENCE).as_str())
+        });
+        if let Some(pause) = self.in_doubt.take_if(|_| is_told) {
+            self.take_pause(pause);
+        }
+    }
+
+    fn take_pause(&mut self, new: OperatorPause) {
+        self.in_doubt = None;
+        if self.reopened_at.is_some_and(|at| at > new.given_at) {
             // It became known late, and somebody resumed the bot since.
             return;
         }
-        let of_run = done.run_id.is_some();
+        let of_run = new.run_id.is_some();
         if self.pause.as_ref().is_some_and(|pause| of_run && pause.lost_at.is_some() && pause.is_of_person())
         {
             // A person has not been answered yet; what a run pauses for itself is no answer.
             return;
         }
-        let new = OperatorPause::new(done, start);
         let known = self.pause.take().filter(|known| known.lost_at.is_none());
         // Who paused it first is whom it is paused for; a run's own pause gives way to a person's.
         let known = known.filter(|known| known.is_of_person() || of_run);
@@ -174,6 +206,7 @@ impl StoredCommands {
 
     fn end_pause(&mut self, done: &DoneCommand<'_>) {
         self.reopened_at = self.reopened_at.max(Some(done.given_at));
+        self.in_doubt.take_if(|pause| pause.given_at <= done.given_at);
         let of_run = done.run_id.is_some();
         self.pause.take_if(|pause| {
             pause.given_at <= done.given_at && !(of_run && pause.is_of_person() && pause.lost_at.is_some())
@@ -222,6 +255,10 @@ mod tests {
         }
     }
 
+    fn given(verb: Verb, run_id: Option<&'static str>, second: u32, epoch: &str) -> OperatorPause {
+        OperatorPause::new(&done(verb, run_id, second), in_life(epoch))
+    }
+
     fn in_life(epoch: &str) -> Option<BotStart> {
         BotStart::of_epoch(Some(epoch))
     }
@@ -234,10 +271,10 @@ mod tests {
     #[test]
     fn what_a_run_pauses_for_itself_takes_the_place_of_no_pause_of_a_person() {
         let mut known = StoredCommands::default();
-        known.take_pause(&done(Verb::Pause, Some("run-1"), 1), in_life("1"));
+        known.take_pause(given(Verb::Pause, Some("run-1"), 1, "1"));
         assert_eq!(who(&known), Some(("agent", false)));
-        known.take_pause(&done(Verb::Pause, None, 2), in_life("1"));
-        known.take_pause(&done(Verb::Pause, Some("run-2"), 3), in_life("2"));
+        known.take_pause(given(Verb::Pause, None, 2, "1"));
+        known.take_pause(given(Verb::Pause, Some("run-2"), 3, "2"));
         assert_eq!(who(&known), Some(("ops", false)));
         assert_eq!(
             known.pause.as_ref().map(|pause| &pause.kept_by),
@@ -246,7 +283,7 @@ mod tests {
         );
         // A person who was not answered yet is not answered by a run that pauses and resumes for itself.
         known.pause.as_mut().unwrap().lost_at = Some(at(4));
-        known.take_pause(&done(Verb::Pause, Some("run-3"), 5), in_life("3"));
+        known.take_pause(given(Verb::Pause, Some("run-3"), 5, "3"));
         known.end_pause(&done(Verb::Resume, Some("run-3"), 6));
         assert_eq!(who(&known), Some(("ops", true)));
         known.end_pause(&done(Verb::Resume, None, 7));
@@ -257,9 +294,9 @@ mod tests {
     fn a_pause_that_becomes_known_after_a_resume_is_none() {
         let mut known = StoredCommands::default();
         known.end_pause(&done(Verb::Resume, None, 5));
-        known.take_pause(&done(Verb::Pause, None, 4), in_life("1"));
+        known.take_pause(given(Verb::Pause, None, 4, "1"));
         assert_eq!(who(&known), None);
-        known.take_pause(&done(Verb::Pause, None, 6), in_life("1"));
+        known.take_pause(given(Verb::Pause, None, 6, "1"));
         assert_eq!(who(&known), Some(("ops", false)));
     }
 }

@@ -150,13 +150,14 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
     }
     let dropped = snapshot.dropped;
     if dropped.positions + dropped.orders > 0 {
-        warnings.push(
-            format!(
-                "The bot reported more than botops keeps: {} positions and {} orders are not shown.",
-                dropped.positions, dropped.orders
-            )
-            .into(),
-        );
+            warnings.push(Warning::with_remedy(
+                &format!(
+                    "The bot reported more than botops keeps (20,000 positions, 2,000 orders): {} positions and {} orders are \
+                     not shown.",
+                    dropped.positions, dropped.orders
+                ),
+                "Have it report what is open alone, and forget orders that are over.",
+            ));
     }
     if dropped.locks > 0 {
         warnings.push(

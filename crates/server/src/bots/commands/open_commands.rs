@@ -126,6 +126,7 @@ impl OpenCommands {
 
     /// What this command did is not known: from now on it is followed.
     pub(super) fn follow(&self, command: OpenCommand) {
+        self.operator.record_doubt(&command.as_done(), BotStart::of_epoch(command.boot_epoch.as_deref()));
         let left_out = {
             let mut followed = self.lock();
             let now = Instant::now();
@@ -176,7 +177,7 @@ impl OpenCommands {
                     self.operator.record_done(&command.as_done(), start);
                 }
                 CommandEnding::Refused(..) | CommandEnding::NotReceived => {
-                    self.operator.record_nothing_done(&command.asker.command_id);
+                    self.operator.record_nothing_done(&command.asker.command_id, command.given_at);
                 }
                 CommandEnding::StillUnknown(..) => {}
             }

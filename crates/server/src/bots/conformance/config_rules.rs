@@ -23,12 +23,23 @@ pub struct SchemaComplaint {
     pub said: String,
 }
 
-/// Reads a config schema as botops does, and gives the fields of which it declares no risk; an error says why botops would
-/// leave the config alone.
-pub type SchemaReader = fn(&str) -> Result<Vec<String>, SchemaComplaint>;
+/// What in a schema can be worked with and could be better.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SchemaHints {
+    /// The fields of which it does not say what a change does to the risk, as pointers into a document.
+    pub undeclared: Vec<String>,
+    /// Words that are nearly those of botops, which passes over them.
+    pub unknown_marks: Vec<SchemaComplaint>,
+}
+
+/// Reads a config schema as botops does; an error says why botops would leave the config alone.
+pub type SchemaReader = fn(&str) -> Result<SchemaHints, SchemaComplaint>;
 
 /// Fields without a declared risk that are named; more are counted.
 const MOST_UNDECLARED: usize = 8;
+
+/// Misspelt words that are named one by one.
+const MOST_MARKS: usize = 20;
 
 /// Reads the schema that the bot brings, and the document that it runs.
 pub(super) async fn check_own_schema(
@@ -42,8 +53,13 @@ pub(super) async fn check_own_schema(
             let finding = ConformanceFinding::fault("config_schema", SCHEMA, &complaint.said);
             found.push(finding.at(&complaint.pointer));
         }
-        Some(Ok(undeclared)) if !undeclared.is_empty() => found.push(undeclared_risk(&undeclared)),
-        Some(Ok(_)) | None => {}
+        Some(Ok(SchemaHints { undeclared, unknown_marks })) => {
+            found.extend(unknown_marks.iter().take(MOST_MARKS).map(unknown_mark));
+            if !undeclared.is_empty() {
+                found.push(undeclared_risk(&undeclared));
+            }
+        }
+        None => {}
     }
     let Some(text) = read_text(connection, DOCUMENT, "config/document", found).await else { return };
     match serde_json::from_str::<RunningDocument>(&text) {
@@ -58,6 +74,11 @@ pub(super) async fn check_own_schema(
             found.push(ConformanceFinding::fault("document_form", DOCUMENT, remedy));
         }
     }
+}
+
+fn unknown_mark(complaint: &SchemaComplaint) -> ConformanceFinding {
+    let remedy = format!("{} Until then the field is taken as one that does not say it.", complaint.said);
+    ConformanceFinding::warning("schema_word_unknown", SCHEMA, &remedy).at(&complaint.pointer)
 }
 
 fn undeclared_risk(fields: &[String]) -> ConformanceFinding {

@@ -29,7 +29,7 @@ mod state_rules;
 mod trade_rules;
 
 pub use check_run::{ConformanceCheck, ConformanceOptions, ConformanceUnreachable};
-pub use config_rules::{SchemaComplaint, SchemaReader};
+pub use config_rules::{SchemaComplaint, SchemaHints, SchemaReader};
 pub use exercise::ExerciseOptions;
 pub use findings::{ConformanceFinding, FindingWeight};
 pub use gains::ConformanceGain;

@@ -15,6 +15,7 @@ mod schema_tests;
 mod shown;
 mod type_words;
 mod undeclared_risk;
+mod unknown_marks;
 mod written_value;
 
 pub use config_change::ConfigChange;

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use crate::bots::conformance::SchemaComplaint;
+use crate::bots::conformance::{SchemaComplaint, SchemaHints};
 use botops_contract::{ConfigViolation, FieldRole};
 use botops_core::text::sha256_hex;
 use rust_decimal::Decimal;
@@ -18,6 +18,7 @@ use super::schema_check::{
 };
 
 use super::undeclared_risk::fields_without_risk;
+use super::unknown_marks::unknown_marks;
 
 /// Findings of one check, at most: the first ones suffice to see what is wrong.
 const MOST_FINDINGS: usize = 100;
@@ -38,13 +39,15 @@ pub(crate) struct ConfigSchema {
     pub sha256: String,
 }
 
-/// Reads a schema as botops does when a bot brings it. What it returns are the fields of which it does not say what a
-/// change does to the risk, as pointers into a document.
+/// Reads a schema as botops does when a bot brings it, and says what is right in it and could be better.
 ///
 /// # Errors
 /// Why the config of the bot would be left alone, and what its author can do.
-pub fn read_bot_schema(text: &str) -> Result<Vec<String>, SchemaComplaint> {
-    let read = ConfigSchema::compile(text).map(|schema| fields_without_risk(&schema.value));
+pub fn read_bot_schema(text: &str) -> Result<SchemaHints, SchemaComplaint> {
+    let read = ConfigSchema::compile(text).map(|schema| SchemaHints {
+        undeclared: fields_without_risk(&schema.value),
+        unknown_marks: unknown_marks(&serde_json::from_str(text).unwrap_or_default()),
+    });
     read.map_err(|fault| SchemaComplaint {
         pointer: fault.pointer,
         said: format!("{}. {}.", fault.what, fault.remedy.trim_end_matches('.')),

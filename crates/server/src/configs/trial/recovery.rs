@@ -224,7 +224,7 @@ impl TrialDriver {
                 if is_another_process {
                     (EndedBy::BotCrash, "the bot died while it took the change; it runs the committed config")
                 } else {
-                    (EndedBy::Recovery, "the change did not reach the bot; it runs the committed config")
+                    (EndedBy::Recovery, "what the bot did with it is not known; it runs the committed config")
                 }
             }
             _ if is_another_process => {
