@@ -48,6 +48,7 @@ mod one_number;
 mod operators_commands;
 mod overview;
 mod paperbot;
+mod paperbot_events;
 mod paperbot_reports;
 mod performance;
 mod refusals;
