@@ -30,6 +30,8 @@ mod bot_check;
 mod bot_new;
 pub mod cli;
 mod demo;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod handles;
 mod manual;
 mod mcp;

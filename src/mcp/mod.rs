@@ -5,6 +5,8 @@
 //! form of failures, and the record of changes. No state is kept outside of the store: a workflow run is its own task.
 
 mod arguments;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod lookup;
 mod resources;
 mod results;
@@ -14,4 +16,6 @@ mod tasks;
 mod tool;
 mod tools;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz_properties::check_tool_call;
 pub(crate) use server::{MCP_PATH, McpOptions, router};

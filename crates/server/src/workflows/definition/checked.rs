@@ -157,6 +157,23 @@ mod tests {
         }
     }
 
+    /// The faults stand in answers, and each answer has a bound.
+    #[test]
+    fn faults_are_few_and_short_whatever_the_file_is() {
+        let long = "x".repeat(30_000);
+        let many: String = (0..900).map(|n| format!("m{n}: 1\n")).collect();
+        let hidden = "a: \"\\u202e\"\nb: \"\\u0007\"\n".to_owned();
+        let twice = format!("{long}: 1\n{long}: 2\n");
+        for text in [format!("{HEAD}  - {{id: {long}, uses: {long}}}\n"), twice, many, hidden] {
+            let faults = CheckedWorkflow::from_text(&text).map(|_| ()).unwrap_err();
+            assert!(faults.len() <= 50, "{} faults", faults.len());
+            for fault in &faults {
+                assert!(fault.message.len() < 500, "{} bytes", fault.message.len());
+                assert!(!fault.message.contains(['\u{202e}', '\u{7}', '\n']));
+            }
+        }
+    }
+
     #[test]
     fn references_point_backwards_to_the_right_type() {
         taken(
