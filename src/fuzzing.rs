@@ -20,24 +20,32 @@ pub fn check_tool_arguments(input: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../fuzz/mutations.rs"]
+mod mutations;
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::mutations::check_seeds;
+
     #[track_caller]
     fn replay(target: &str, check: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-        let mut seeds = 0;
-        for seed in std::fs::read_dir(folder).unwrap() {
-            check(&std::fs::read(seed.unwrap().path()).unwrap());
-            seeds += 1;
-        }
-        assert!(seeds > 0);
+        check_seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target), check);
     }
 
     #[test]
-    fn the_seeds_of_the_fuzz_targets_hold() {
+    fn the_seeds_of_keys_file_hold() {
         replay("keys_file", super::check_keys_file);
+    }
+
+    #[test]
+    fn the_seeds_of_settings_hold() {
         replay("settings", super::check_settings);
+    }
+
+    #[test]
+    fn the_seeds_of_tool_arguments_hold() {
         replay("tool_arguments", super::check_tool_arguments);
     }
 }

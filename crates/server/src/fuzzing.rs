@@ -18,24 +18,32 @@ pub fn check_event_stream(input: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/mutations.rs"]
+mod mutations;
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::mutations::check_seeds;
+
     #[track_caller]
     fn replay(target: &str, check: impl Fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
-        let mut seeds = 0;
-        for seed in std::fs::read_dir(folder).unwrap() {
-            check(&std::fs::read(seed.unwrap().path()).unwrap());
-            seeds += 1;
-        }
-        assert!(seeds > 0);
+        check_seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target), check);
     }
 
     #[test]
-    fn the_seeds_of_the_fuzz_targets_hold() {
+    fn the_seeds_of_bot_answers_hold() {
         replay("bot_answers", super::check_bot_answer);
+    }
+
+    #[test]
+    fn the_seeds_of_event_stream_hold() {
         replay("event_stream", super::check_event_stream);
+    }
+
+    #[test]
+    fn the_seeds_of_workflow_files_hold() {
         replay("workflow_files", |seed| super::check_workflow_file(&String::from_utf8_lossy(seed)));
     }
 }

@@ -9,15 +9,9 @@ use super::reading::{
     read_trade_page, read_whole, span_of, to_json_text,
 };
 use super::sanitise;
-use botops_contract::{BotReport, CommandResult, ConfigState, Hello, LARGEST_SEQ};
+use botops_contract::{BotReport, CommandResult, Hello, LARGEST_SEQ};
 use botops_core::exact_number::ExactNumber;
 use botops_core::text::clean;
-
-/// Longest text of an unreadable part, in characters: its `expected` may name a whole set of words.
-const LONGEST_PART: usize = 301;
-
-/// Numbers of one answer whose digits are compared; each is looked for in the whole text.
-const MOST_COMPARED: usize = 24;
 
 /// Reads an answer as the call that `kind` stands for. Returns the page for the answer to `GET trades`.
 pub fn check_bot_answer(kind: u8, body: &[u8]) -> Option<TradeJournalPage> {
@@ -89,10 +83,12 @@ fn check_page(body: &[u8], after: u64) -> Option<TradeJournalPage> {
 /// Whoever reads an answer is told what could not be read, in a bounded text without control characters.
 fn check_parts(parts: &[UnreadablePart]) {
     assert!(parts.len() <= MOST_NAMED);
+    // In characters: `expected` may name a whole set of words.
+    let longest = 301;
     for part in parts {
         for text in [&part.pointer, &part.got, &part.expected] {
-            assert!(text.chars().count() <= LONGEST_PART, "{text:?} is long");
-            assert_eq!(*text, clean(text, LONGEST_PART), "it is not clean");
+            assert!(text.chars().count() <= longest, "{text:?} is long");
+            assert_eq!(*text, clean(text, longest), "it is not clean");
         }
     }
 }
@@ -135,7 +131,8 @@ fn check_digits(body: &[u8], written: &str) {
 }
 
 fn find_amounts(value: &Value, path: &mut Vec<PathStep>, found: &mut Vec<(Vec<PathStep>, String)>) {
-    if found.len() >= MOST_COMPARED {
+    // Each is looked for in the whole text.
+    if found.len() >= 24 {
         return;
     }
     match value {

@@ -10,9 +10,6 @@ use crate::bots::reading::read_whole;
 use crate::bots::sanitise;
 use botops_contract::BotEvent;
 
-/// So many events give up no range of missing numbers (`MOST_RANGES`), so that each is taken exactly once.
-const FEW: usize = 16;
-
 /// Reads a stream in pieces of this many bytes.
 pub fn check_event_stream(piece: u8, stream: &[u8]) {
     let whole = SseParser::default().push(stream);
@@ -48,7 +45,8 @@ fn check_number(
     assert!(outcome.is_new || !is_highest, "{} is above all others and was not taken", event.seq);
     let is_repeated = !numbers.insert(event.seq);
     assert!(!(is_repeated && outcome.is_new), "{} was taken twice", event.seq);
-    let is_lost = !is_repeated && !outcome.is_new && numbers.len() <= FEW;
+    // So few give up no range of missing numbers, so each is taken.
+    let is_lost = !is_repeated && !outcome.is_new && numbers.len() <= 16;
     assert!(!is_lost, "{} came for the first time and was not taken", event.seq);
     let known = sequence.as_ref().expect("a number was taken");
     let stored = known.to_text();

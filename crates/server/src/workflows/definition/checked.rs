@@ -30,6 +30,12 @@ static META: LazyLock<Validator> = LazyLock::new(|| {
     compile_schema(&schema).expect("the meta-schema is a schema")
 });
 
+/// Faults of one file that are told; more are counted.
+const MOST_FAULTS: usize = 50;
+
+/// Longest sentence of a fault, in characters.
+const LONGEST_FAULT: usize = 300;
+
 /// A checked workflow, pinned by the hash of its file.
 #[derive(Debug)]
 pub(crate) struct CheckedWorkflow {
@@ -45,9 +51,11 @@ pub(crate) struct CheckedWorkflow {
 impl CheckedWorkflow {
     /// Reads and checks a file's text.
     pub(crate) fn from_text(text: &str) -> Result<Self, Vec<DefinitionFault>> {
-        let marked = read_strict_yaml(text).map_err(|fault| vec![fault])?;
+        let marked = read_strict_yaml(text).map_err(|fault| bounded(vec![fault]))?;
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        Self::from_document(&marked, HEXLOWER.encode(&digest))
+        let mut workflow = Self::from_document(&marked, HEXLOWER.encode(&digest)).map_err(bounded)?;
+        workflow.warnings = bounded(workflow.warnings);
+        Ok(workflow)
     }
 
     /// Restores a workflow from the document that was stored when its run began.
@@ -130,6 +138,19 @@ fn schema_fault(marked: &MarkedDocument, error: &jsonschema::ValidationError<'_>
 
 fn pointer_name(pointer: &str) -> &str {
     if pointer.is_empty() { "the file" } else { pointer }
+}
+
+/// The faults as they may stand in an answer: a file may have as many as it has values, and quote each of its texts.
+fn bounded(mut faults: Vec<DefinitionFault>) -> Vec<DefinitionFault> {
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
+    for fault in &mut faults {
+        fault.message = botops_core::text::clean(&fault.message, LONGEST_FAULT);
+    }
+    if let Some(last) = faults.last_mut().filter(|_| more > 0) {
+        last.message.push_str(&format!(" (and {more} further faults)"));
+    }
+    faults
 }
 
 #[cfg(test)]
