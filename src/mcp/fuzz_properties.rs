@@ -28,12 +28,12 @@ pub(crate) fn check_tool_call(tool: u8, place: u8, arguments: &str) {
     let given = tool.with_integers(&object(value));
     assert_eq!(tool.with_integers(&given), given, "written as integers twice");
     if let Err(error) = check_arguments(tool, &given) {
-        check_refusal(error);
+        check_refusal(&error);
         return;
     }
     match tool.request(&given) {
         Ok(call) => check_call(tool, &given, &call),
-        Err(error) => check_refusal(error),
+        Err(error) => check_refusal(&error),
     }
 }
 
@@ -51,7 +51,7 @@ fn add_secret(value: &mut Value, left: &mut usize) {
     }
 }
 
-fn check_refusal(error: Error) {
+fn check_refusal(error: &Error) {
     let problem = error.problem("request", chrono::Utc::now());
     let text = serde_json::to_string(&problem).expect("a problem is plain data");
     assert!(!text.contains(SECRET), "an argument stands in its refusal: {text}");

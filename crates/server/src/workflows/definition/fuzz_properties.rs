@@ -20,7 +20,7 @@ pub fn check_workflow_file(text: &str) {
             Ok(read) => assert_eq!(read.value, marked.value, "what was read and written reads differently"),
             // Escapes make a key longer than a key may be.
             Err(fault) => {
-                assert!(again.len() > text.len(), "what was read cannot be read again: {fault}\n{again}")
+                assert!(again.len() > text.len(), "what was read cannot be read again: {fault}\n{again}");
             }
         }
     }
@@ -81,7 +81,7 @@ fn quoted(text: &str) -> String {
                 || ('\u{2028}'..='\u{2029}').contains(&c)
                 || ('\u{fe00}'..='\u{ffff}').contains(&c) =>
             {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)))
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => quoted.push(c),
         }
