@@ -31,6 +31,8 @@ mod bot_new;
 pub mod cli;
 mod demo;
 mod document_parts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod handles;
 mod manual;
 mod mcp;

@@ -10,7 +10,7 @@ use super::arguments::ToolArguments;
 use super::tool::McpTool;
 use super::tools::TOOLS;
 use botops_core::error::{Code, Error, FieldError};
-use botops_core::text::clean;
+use botops_core::text::{clean, percent_decode};
 
 /// The tool with this name.
 pub(super) fn find_tool(name: &str) -> Option<&'static McpTool> {
@@ -112,6 +112,7 @@ pub(super) fn tool_of_call(method: &str, path: &str, body: &Value) -> Option<(&'
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut given = ToolArguments::new();
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = percent_decode(value).unwrap_or_else(|| value.to_owned());
         let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
         given.insert(name.to_owned(), value);
     }
@@ -199,6 +200,8 @@ mod tests {
             ("POST", "/api/v1/config/txns/7/cancel"),
             ("GET", "/api/v1/workflows/restart-bot"),
             ("GET", "/api/v1/workflows/runs/0198"),
+            ("GET", "/api/v1/workflows/runs/a%2Fb%3Fc"),
+            ("GET", "/api/v1/state?fields=a%20b"),
             ("POST", "/api/v1/workflows/runs/0198/cancel"),
             ("POST", "/api/v1/control/reset-breaker?dry_run=true"),
             ("POST", "/api/v1/workflows/restart-bot/execute"),

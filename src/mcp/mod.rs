@@ -6,6 +6,8 @@
 
 mod arguments;
 mod lenient;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod lookup;
 mod resources;
 mod results;
@@ -15,4 +17,6 @@ mod tasks;
 mod tool;
 mod tools;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz_properties::check_tool_call;
 pub(crate) use server::{MCP_PATH, McpOptions, router};

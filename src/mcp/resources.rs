@@ -58,7 +58,7 @@ pub(super) async fn read_resource(
 }
 
 /// The REST path behind a name. Each part of a name must be one plain word, so it cannot change the rest of the path.
-fn path_of(uri: &str) -> Option<String> {
+pub(super) fn path_of(uri: &str) -> Option<String> {
     let rest = uri.strip_prefix("bot://")?;
     match rest.split_once('/') {
         None if rest == "summary" => Some("/api/v1/summary".to_owned()),

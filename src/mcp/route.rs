@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{ToolArguments, is_dry_run, members, query, required_text, text_of};
 use botops_core::error::Error;
-use botops_core::text::percent_encode;
+use botops_core::text::{percent_decode, percent_encode};
 use botops_http::InternalCall;
 
 /// One REST call that a tool can make. The first row of a tool whose choice fits the arguments is taken.
@@ -144,7 +144,9 @@ impl ToolRoute {
         if let RouteChoice::Is(name, value) = self.choice {
             arguments.insert(name.to_owned(), json!(value));
         }
-        arguments.extend(in_path.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+        for (name, value) in in_path {
+            arguments.insert(name.to_owned(), json!(percent_decode(value)?));
+        }
         Some(arguments)
     }
 }

@@ -13,6 +13,8 @@ mod checked;
 mod documents;
 mod error;
 mod flags;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod health;
 mod reader;
 mod row;
@@ -27,6 +29,8 @@ pub use checked::Settings;
 pub use documents::{env_example, settings_table};
 pub use error::SettingError;
 pub use flags::SettingFlags;
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz_properties::{check_keys_file, check_settings};
 pub use health::HealthSettings;
 pub use sources::SettingSources;
 pub(crate) use table::{

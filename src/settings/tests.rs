@@ -72,6 +72,18 @@ fn a_bot_on_a_port_needs_a_private_address_and_a_token() {
 }
 
 #[test]
+fn one_key_has_one_id() {
+    let key = |id: &str, digest: &str| {
+        format!(r#"{{"id": "{id}", "sha256": "{}", "scopes": ["read"]}}"#, digest.repeat(32))
+    };
+    let file =
+        |second: &str| botops_http::KeyFile::parse(&format!(r#"{{"keys": [{}, {second}]}}"#, key("a", "ab")));
+    assert!(file(&key("b", "cd")).is_ok());
+    let why = file(&key("b", "ab")).unwrap_err();
+    assert!(why.starts_with("key 2 is another one under a second id"), "{why}");
+}
+
+#[test]
 fn a_weak_key_is_refused_without_being_shown() {
     let wrong = with(&[("BOT_API_AUTH_TOKEN", "hunter2hunter2")]).unwrap_err();
     assert!(!format!("{wrong:?}").contains("hunter2"));

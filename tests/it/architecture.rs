@@ -17,6 +17,7 @@ const SERVER: &[&[&str]] = &[
     &["workflows"],
     &["overview"],
     &["healthz", "whoami"],
+    &["fuzzing"],
 ];
 
 /// The modules of the program, in the same order.
@@ -33,6 +34,7 @@ const PROGRAM: &[&[&str]] = &[
     &["process"],
     &["demo", "bot_check", "bot_new"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 /// The source folders of every crate.

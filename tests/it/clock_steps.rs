@@ -73,6 +73,15 @@ steps:
 ";
 
 fn start(folder: &Path, bot: &ScriptedBot, clock: &WallClock) -> BotopsProcess {
+    start_with(folder, bot, clock, &[])
+}
+
+fn start_with(
+    folder: &Path,
+    bot: &ScriptedBot,
+    clock: &WallClock,
+    more: &[(&'static str, &str)],
+) -> BotopsProcess {
     let (socket, id) = (bot.socket().display().to_string(), bot.id().to_string());
     let [preload, file] = clock.settings();
     let settings = [
@@ -82,7 +91,7 @@ fn start(folder: &Path, bot: &ScriptedBot, clock: &WallClock) -> BotopsProcess {
         (preload.0, preload.1.as_str()),
         (file.0, file.1.as_str()),
     ];
-    BotopsProcess::start(folder, &settings)
+    BotopsProcess::start(folder, &[&settings, more].concat())
 }
 
 /// Sets the clock, and waits until botops tells that it did.
@@ -128,5 +137,68 @@ async fn a_step_of_the_clock_ends_no_workflow_run_and_no_wait_of_one() {
     until("it ends", LIMIT, || async { botops.get(&run).await.1["terminal"] == true }).await;
     let (_, view) = botops.get(&run).await;
     assert_eq!(view["state"], "succeeded", "{view:#}");
+    botops.stop();
+}
+
+/// What `GET health/status` says of the clock.
+async fn clock_step(botops: &BotopsProcess) -> Value {
+    botops.get("/api/v1/health/status").await.1["clock_step"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_stands_in_the_health_and_ends_no_notice_that_waits() {
+    let (folder, place) = (folder(), folder());
+    let bot = ScriptedBot::at(&place.path().join("bot.sock"), report());
+    let clock = WallClock::right();
+    // Nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}/");
+    let run = || start_with(folder.path(), &bot, &clock, &[("BOT_ALERT_WEBHOOK_URL", url.as_str())]);
+    let botops = run();
+    let webhook = async |botops: &BotopsProcess| {
+        let (_, body) = botops.get("/api/v1/health/monitoring/status").await;
+        let receivers = body["receiver_states"].as_array().cloned().unwrap_or_default();
+        receivers.into_iter().find(|receiver| receiver["receiver"] == "webhook").unwrap_or_default()
+    };
+    let fails_again = async |botops: &BotopsProcess| {
+        let before = webhook(botops).await["failed"].as_u64();
+        let again = || async {
+            let state = webhook(botops).await;
+            state["failed"].as_u64() > before || state["given_up"] != json!(0)
+        };
+        until("the webhook is tried again", LIMIT, again).await;
+    };
+    let seen = || async { clock_step(&botops).await.is_null() };
+    until("nothing is said of a clock that was not set", LIMIT, seen).await;
+    let (status, body) = botops.send(Method::POST, "/api/v1/health/test", &json!({"notify": true})).await;
+    assert_eq!(status, 200, "{body}");
+    for (days, total) in [(3, 3), (-3, -3), (0, 0)] {
+        shift(&botops, &clock, days * DAY).await;
+        let step =
+            || async { (clock_step(&botops).await["total_ms"].as_i64().unwrap_or(1) / 10_000) * 10_000 };
+        until("the step is shown", LIMIT, || async { (step().await - total * DAY * 1_000).abs() < 60_000 })
+            .await;
+        let shown = clock_step(&botops).await;
+        let time =
+            |member: &str| shown[member].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        assert_eq!((time("shown_until") - time("at")).num_hours(), 24, "{shown:#}");
+        assert!(shown["jump_ms"].as_i64().unwrap().abs() > 2 * DAY * 1_000, "{shown:#}");
+        fails_again(&botops).await;
+        let state = webhook(&botops).await;
+        assert_eq!(
+            (&state["given_up"], state["waiting"] != json!(0)),
+            (&json!(0), true),
+            "{days}: {state:#}"
+        );
+    }
+    // Nor does the next start give it up, whose clock is three days further on.
+    botops.stop();
+    clock.shift(3 * DAY);
+    // The log of another day is moved away; what the kit counts in it begins anew.
+    std::fs::remove_file(folder.path().join("botops-data/logs/botops.log")).unwrap();
+    let botops = run();
+    fails_again(&botops).await;
+    let state = webhook(&botops).await;
+    assert_eq!((&state["given_up"], state["waiting"] != json!(0)), (&json!(0), true), "{state:#}");
     botops.stop();
 }

@@ -51,6 +51,7 @@ mod one_number;
 mod operators_commands;
 mod overview;
 mod paperbot;
+mod paperbot_events;
 mod paperbot_reports;
 mod performance;
 mod refusals;

@@ -16,7 +16,7 @@ use super::source::EventHistory;
 const EVENT_BATCH: usize = 200;
 
 /// The stream after the event that `Last-Event-ID` names; of another epoch, and after a number that was never given,
-/// everything that is kept.
+/// everything that is kept, and what the bot knows to be missing of that epoch before it.
 pub(crate) fn event_stream(
     history: Arc<dyn EventHistory>,
     headers: &HeaderMap,
@@ -27,8 +27,10 @@ pub(crate) fn event_stream(
     let latest = history.watch_latest();
     let newest = *latest.borrow();
     let known = seq.parse().ok().filter(|seq| epoch == history.epoch() && *seq <= newest);
+    let of_earlier = seq.parse().ok().filter(|_| epoch != history.epoch());
+    let earlier = of_earlier.map(|seq| history.earlier_events(epoch, seq)).unwrap_or_default().into_iter();
     let seq = known.unwrap_or(0);
-    let begin = EventHistoryReader { history, seq, latest, batch: Vec::new().into_iter(), stopping };
+    let begin = EventHistoryReader { history, seq, latest, earlier, batch: Vec::new().into_iter(), stopping };
     let stream = stream::unfold(begin, async |mut reader| {
         let event = reader.next_event().await?;
         Some((Ok(event_frame(&event)), reader))
@@ -40,12 +42,17 @@ struct EventHistoryReader {
     history: Arc<dyn EventHistory>,
     seq: u64,
     latest: tokio::sync::watch::Receiver<u64>,
+    /// What goes before: its numbers are of other epochs.
+    earlier: std::vec::IntoIter<Arc<BotEvent>>,
     batch: std::vec::IntoIter<Arc<BotEvent>>,
     stopping: CancellationToken,
 }
 
 impl EventHistoryReader {
     async fn next_event(&mut self) -> Option<Arc<BotEvent>> {
+        if let Some(event) = self.earlier.next() {
+            return Some(event);
+        }
         loop {
             if let Some(event) = self.batch.next() {
                 self.seq = event.seq;

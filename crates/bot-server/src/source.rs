@@ -109,6 +109,12 @@ pub trait EventHistory: Send + Sync {
     /// kept.
     fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>>;
 
+    /// Events of earlier epochs that a reader misses whose last one was `seq` of `epoch`, each with its own epoch and number.
+    /// They go before those of this epoch. A bot that keeps none has none.
+    fn earlier_events(&self, _epoch: &str, _seq: u64) -> Vec<Arc<BotEvent>> {
+        Vec::new()
+    }
+
     /// The number of the newest event; the receiver is notified of every new one.
     fn watch_latest(&self) -> watch::Receiver<u64>;
 }

@@ -83,12 +83,12 @@ impl DurableDeadline {
 }
 
 /// Which boot of the machine this is.
-static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 });
 
 /// Milliseconds since the machine was booted, its sleep included.
-fn uptime_ms() -> u64 {
+pub(crate) fn uptime_ms() -> u64 {
     let uptime = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(uptime.tv_sec).unwrap_or(0);
     let rest = u64::try_from(uptime.tv_nsec / 1_000_000).unwrap_or(0);

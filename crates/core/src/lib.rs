@@ -1,6 +1,6 @@
 //! What botops and the reference bot share below their features.
 //!
-//! Failures and their catalogue, text from outside made harmless, secrets taken out, deadlines that survive a restart, files replaced
+//! Failures and their catalogue, text from outside made harmless, secrets taken out, deadlines that survive a restart, a clock for retention that no step of the wall clock moves, files replaced
 //! durably and opened without waiting, files of
 //! settings and of set-ups, data folders and sockets for one process alone, durations, numbers compared digit for digit, JSON read
 //! by the names of members alone, waits between
@@ -18,6 +18,7 @@ pub mod object_reader;
 pub mod reason;
 pub mod redact;
 pub mod regular_file;
+pub mod retention_clock;
 pub mod retry;
 pub mod setup_files;
 pub mod signals;

@@ -179,7 +179,15 @@ impl KeyFile {
     /// the keys themselves by mistake.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a keys file.
+    ///
+    /// # Errors
+    /// As [`KeyFile::read`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file: Self = serde_json::from_str(text).map_err(|error| {
             let what = if error.is_data() { Self::FORM } else { "it is not JSON" };
             format!("line {}, column {}: {what}", error.line(), error.column())
@@ -193,7 +201,7 @@ impl KeyFile {
     /// # Errors
     /// One sentence that names the first key that it would not take, by its number.
     pub fn check(&self) -> Result<(), String> {
-        let mut names = BTreeSet::new();
+        let (mut names, mut digests) = (BTreeSet::new(), BTreeSet::new());
         for (number, key) in (1..).zip(&self.keys) {
             let digest = HEXLOWER.decode(key.sha256.as_bytes()).ok();
             if digest.is_none_or(|digest| digest.len() != 32) {
@@ -209,6 +217,11 @@ impl KeyFile {
             }
             if !names.insert(key.id.as_str()) {
                 return Err(format!("the id of key {number} stands twice"));
+            }
+            if !digests.insert(key.sha256.as_str()) {
+                return Err(format!(
+                    "key {number} is another one under a second id: nobody could tell who used it"
+                ));
             }
         }
         Ok(())

@@ -24,6 +24,7 @@ use super::config::slot::ConfigSlot;
 use super::engine::{EngineParts, TradingEngine};
 use super::identity::BotIdentity;
 use super::ipc::contract_source::PaperbotSource;
+use super::ipc::earlier_events::EarlierEvents;
 use super::ipc::inbox::{INBOX_CAPACITY, IpcInbox, RequestDelivery};
 use super::ipc::journal::EventJournal;
 use super::ipc::outbox::{BotOutbox, OutboxItem};
@@ -61,6 +62,10 @@ const LONGEST_END: Duration = Duration::from_secs(6);
 pub fn main(options: PaperbotOptions) -> ExitCode {
     if let Ok(folder) = std::env::var("FAIL_IN") {
         failpoints::fail_in(&folder);
+    }
+    // A botops that is killed at a point of its own hands its environment on.
+    if let Some(point) = std::env::var("KILL_AT").ok().filter(|point| point.starts_with("paperbot.")) {
+        failpoints::arm(&point);
     }
     if let Err(error) = make_folders(&options) {
         return report_failure(&error.to_string(), 2);
@@ -221,7 +226,10 @@ impl PreparedBot {
         let data = &options.data_dir;
         let ledger_path = data.join("ledger.jsonl");
         let (ledger, history) = Ledger::open(&ledger_path, &boot_epoch);
-        let (book, damage) = sum_up(&ledger_path, &history);
+        let mut earlier = EarlierEvents::default();
+        let (book, damage) = sum_up(&ledger_path, &history, |line, change| {
+            earlier.add_line(line, change, history.lines.len());
+        });
         // Each start gets another seed, so that the simulated market does not repeat itself.
         let seed = options.seed.wrapping_add(book.starts.wrapping_mul(0x0100_0003));
         let (feed, mode, pace) = open_market(options, &book, seed)?;
@@ -239,7 +247,7 @@ impl PreparedBot {
         let session = start_session(options, mode, tasks)?;
         let commands = session.session().map(|session| SessionCommands::new(session.clone(), tasks.clone()));
         let hello = hello(options, boot_epoch.clone(), started_at, mode, commands.is_some());
-        let journal = EventJournal::new(&boot_epoch, book.trades.clone());
+        let journal = EventJournal::new(&boot_epoch, book.trades.clone(), earlier);
         let (sender, items) = mpsc::unbounded_channel();
         let mut engine = TradingEngine::new(EngineParts {
             identity,

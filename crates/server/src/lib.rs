@@ -9,6 +9,8 @@ pub mod change_keys;
 pub mod configs;
 pub mod errors;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod health;
 pub mod healthz;
 pub mod operations_log;

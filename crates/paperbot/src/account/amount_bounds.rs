@@ -138,7 +138,7 @@ mod tests {
                 n += 1;
                 if entry_fault(&entry).is_none() {
                     let at = DateTime::UNIX_EPOCH;
-                    book.apply(&LedgerLine { n, at, boot_epoch: String::new(), entry });
+                    book.apply(&LedgerLine { n, at, boot_epoch: String::new(), event: None, entry });
                 }
             };
             apply(&mut book, LedgerEntry::Opened { cash, account_id: None });

@@ -487,7 +487,7 @@ mod tests {
         let mut book = AccountBook::default();
         let mut apply = |entry: LedgerEntry| {
             let at = DateTime::UNIX_EPOCH;
-            book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), entry });
+            book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), event: None, entry });
             (book.daily_pl(&SymbolPrices::default()), book.daily_pl_since_reset(&SymbolPrices::default()))
         };
         let (day, cash) = (|day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap(), Decimal::from(99_400));

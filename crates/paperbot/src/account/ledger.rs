@@ -7,11 +7,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-
 use super::append_file::AppendOnlyFile;
 use super::ledger_chain::{ChainReader, ChainedLine, is_whole, seal_line};
-pub(crate) use super::ledger_line::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder};
+pub(crate) use super::ledger_line::{
+    LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder, UnwrittenLine,
+};
 use super::ledger_mark::{LedgerMark, LedgerMarkFile};
 
 /// The open ledger file.
@@ -79,10 +79,10 @@ impl Ledger {
         (ledger, history)
     }
 
-    /// Writes what happened and when, all of it with one sync, and returns the lines once they are on disk.
+    /// Writes what happened, all of it with one sync, and returns the lines once they are on disk.
     pub(crate) fn write(
         &mut self,
-        entries: impl IntoIterator<Item = (DateTime<Utc>, LedgerEntry)>,
+        unwritten: impl IntoIterator<Item = UnwrittenLine>,
     ) -> io::Result<Vec<LedgerLine>> {
         if self.is_new && self.file.is_err() {
             let (file, _) = AppendOnlyFile::open(&self.path)?;
@@ -92,8 +92,8 @@ impl Ledger {
         let mut lines = Vec::new();
         let mut bytes = Vec::new();
         let mut sum = self.last_sum.clone();
-        for (n, (at, entry)) in (self.next..).zip(entries) {
-            let line = LedgerLine { n, at, boot_epoch: self.boot_epoch.clone(), entry };
+        for (n, UnwrittenLine { at, event, entry }) in (self.next..).zip(unwritten) {
+            let line = LedgerLine { n, at, boot_epoch: self.boot_epoch.clone(), event, entry };
             sum = seal_line(&sum, &line, &mut bytes)?;
             lines.push(line);
         }
@@ -113,8 +113,9 @@ impl Ledger {
     }
 
     /// A line of this start that is not in the file.
-    pub(crate) fn unwritten_line(&self, at: DateTime<Utc>, entry: LedgerEntry) -> LedgerLine {
-        LedgerLine { n: self.next, at, boot_epoch: self.boot_epoch.clone(), entry }
+    pub(crate) fn in_memory(&self, unwritten: UnwrittenLine) -> LedgerLine {
+        let UnwrittenLine { at, event, entry } = unwritten;
+        LedgerLine { n: self.next, at, boot_epoch: self.boot_epoch.clone(), event, entry }
     }
 
     /// Writes down how far the file has come, so that one that is cut shorter is noticed.
@@ -147,6 +148,7 @@ mod tests {
 
     use super::*;
     use botops_contract::{BotPhase, CommandOutcome, CommandResult, Exposure, Verb};
+    use chrono::Utc;
     use rust_decimal::Decimal;
 
     fn opened() -> LedgerEntry {
@@ -174,8 +176,8 @@ mod tests {
         assert_eq!(format!("{read:?}"), format!("{entry:?}"));
     }
 
-    fn now(entries: Vec<LedgerEntry>) -> Vec<(DateTime<Utc>, LedgerEntry)> {
-        entries.into_iter().map(|entry| (Utc::now(), entry)).collect()
+    fn now(entries: Vec<LedgerEntry>) -> Vec<UnwrittenLine> {
+        entries.into_iter().map(|entry| UnwrittenLine { at: Utc::now(), event: None, entry }).collect()
     }
 
     /// The numbers of the lines that are believed.

@@ -172,6 +172,7 @@ mod tests {
             n,
             at: Utc::now(),
             boot_epoch: if n < 3 { "older" } else { "newer" }.to_owned(),
+            event: None,
             entry: LedgerEntry::Paused { reason: format!("because {n}") },
         };
         let mut texts: Vec<String> = (1..3).map(|n| serde_json::to_string(&line(n)).unwrap()).collect();

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::book::AccountBook;
-use super::ledger::{LedgerEntry, LedgerHistory};
+use super::book::{AccountBook, BookChange};
+use super::ledger::{LedgerEntry, LedgerHistory, LedgerLine};
 use super::ledger_chain::{ChainedLine, DoubtScope, DoubtfulLine};
 
 /// The most symbols that are named in one sentence.
@@ -46,8 +46,13 @@ impl LedgerDamage {
     }
 }
 
-/// The account that the history adds up to, and what is wrong with it.
-pub(crate) fn sum_up(path: &Path, history: &LedgerHistory) -> (AccountBook, Option<LedgerDamage>) {
+/// The account that the history adds up to, and what is wrong with it; `each` gets every line that is believed, with what it
+/// changed.
+pub(crate) fn sum_up(
+    path: &Path,
+    history: &LedgerHistory,
+    mut each: impl FnMut(&LedgerLine, &BookChange),
+) -> (AccountBook, Option<LedgerDamage>) {
     let mut book = AccountBook::default();
     let mut in_doubt = BTreeSet::new();
     let mut doubtful: Vec<&DoubtfulLine> = Vec::new();
@@ -61,7 +66,7 @@ pub(crate) fn sum_up(path: &Path, history: &LedgerHistory) -> (AccountBook, Opti
                 {
                     in_doubt.insert(fill.symbol.clone());
                 }
-                book.apply(line);
+                each(line, &book.apply(line));
             }
             ChainedLine::Doubtful(line) => {
                 in_doubt.extend(symbols_in_doubt(&book, &line.scope));

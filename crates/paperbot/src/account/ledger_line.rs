@@ -16,6 +16,17 @@ pub(crate) struct LedgerLine {
     pub at: DateTime<Utc>,
     /// Id of the process start that wrote it.
     pub boot_epoch: String,
+    /// Number of the event of that start which tells of it; `None` where none does, and in ledgers of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
+    pub entry: LedgerEntry,
+}
+
+/// What happened, when, and the number of the event that tells of it; not on disk yet.
+#[derive(Debug, Clone)]
+pub(crate) struct UnwrittenLine {
+    pub at: DateTime<Utc>,
+    pub event: Option<u64>,
     pub entry: LedgerEntry,
 }
 
@@ -60,6 +71,13 @@ pub(crate) enum LedgerEntry {
         #[serde(deserialize_with = "read_result")]
         result: Box<CommandResult>,
     },
+}
+
+impl LedgerEntry {
+    /// Whether an event tells of it: what happens to an order.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::Placed(_) | Self::Refused { .. } | Self::Filled(_) | Self::Cancelled { .. })
+    }
 }
 
 /// A tagged enum is buffered while it is read, and an amount is read by its text: from JSON alone, not from a buffer.

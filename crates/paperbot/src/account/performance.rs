@@ -40,7 +40,7 @@ mod tests {
     const SYMBOL: &str = "SPY";
 
     fn line(n: u64, entry: LedgerEntry) -> LedgerLine {
-        LedgerLine { n, at: DateTime::UNIX_EPOCH, boot_epoch: "a".to_owned(), entry }
+        LedgerLine { n, at: DateTime::UNIX_EPOCH, boot_epoch: "a".to_owned(), event: None, entry }
     }
 
     fn order(n: u64, side: Side, quantity: Decimal, price: Decimal) -> PlacedOrder {

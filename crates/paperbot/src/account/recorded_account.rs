@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::book::{AccountBook, BookChange};
-use super::ledger::{Ledger, LedgerEntry, LedgerLine, OrderPurpose};
+use super::ledger::{Ledger, LedgerEntry, LedgerLine, OrderPurpose, UnwrittenLine};
 use super::ledger_damage::LedgerDamage;
 use botops_contract::Side;
 
@@ -38,7 +38,7 @@ pub(crate) struct RecordedAccount {
     /// Why the ledger cannot be written, while it cannot.
     write_fault: Option<String>,
     /// What happened in memory while the ledger could not be written, oldest first.
-    unwritten: Vec<(DateTime<Utc>, LedgerEntry)>,
+    unwritten: Vec<UnwrittenLine>,
 }
 
 impl RecordedAccount {
@@ -71,11 +71,15 @@ impl RecordedAccount {
         self.unwritten.len()
     }
 
-    /// Writes entries to disk. They take effect when each line is passed to [`RecordedAccount::apply`].
-    pub(crate) fn record(&mut self, entries: Vec<LedgerEntry>) -> Result<RecordedLines, LedgerUnwritable> {
-        let now = Utc::now();
+    /// Writes entries to disk. They take effect when each line is passed to [`RecordedAccount::apply`]. The events that tell
+    /// of them get the numbers from `next_event` on: a line names its own, so that one that a kill kept back is made later.
+    pub(crate) fn record(
+        &mut self,
+        entries: Vec<LedgerEntry>,
+        next_event: u64,
+    ) -> Result<RecordedLines, LedgerUnwritable> {
         let waiting = self.unwritten.len();
-        let all = self.unwritten.iter().cloned().chain(entries.into_iter().map(|entry| (now, entry)));
+        let all = self.unwritten.iter().cloned().chain(numbered(entries, next_event));
         match self.ledger.write(all.collect::<Vec<_>>()) {
             Ok(mut lines) => {
                 // They counted when they happened.
@@ -115,13 +119,12 @@ impl RecordedAccount {
     }
 
     /// Keeps in memory what closes positions, for a ledger that cannot be written now; the rest did not happen.
-    pub(crate) fn keep_exits(&mut self, entries: Vec<LedgerEntry>) -> Vec<LedgerLine> {
-        let now = Utc::now();
-        let exits = entries.into_iter().filter(closes_position);
+    pub(crate) fn keep_exits(&mut self, entries: Vec<LedgerEntry>, next_event: u64) -> Vec<LedgerLine> {
+        let exits = entries.into_iter().filter(closes_position).collect();
         let mut lines = Vec::new();
-        for entry in exits {
-            lines.push(self.ledger.unwritten_line(now, entry.clone()));
-            self.unwritten.push((now, entry));
+        for unwritten in numbered(exits, next_event) {
+            lines.push(self.ledger.in_memory(unwritten.clone()));
+            self.unwritten.push(unwritten);
         }
         lines
     }
@@ -137,6 +140,16 @@ impl RecordedAccount {
             tracing::debug!("ledger-mark.json cannot be written: {error}");
         }
     }
+}
+
+/// The entries as of now, each that an event tells of with the number of that event.
+fn numbered(entries: Vec<LedgerEntry>, next_event: u64) -> impl Iterator<Item = UnwrittenLine> {
+    let (at, mut next) = (Utc::now(), next_event);
+    entries.into_iter().map(move |entry| {
+        let event = entry.is_told().then_some(next);
+        next += u64::from(event.is_some());
+        UnwrittenLine { at, event, entry }
+    })
 }
 
 /// Whether an entry takes risk out of the account, or belongs to one that does: the answer to a command counts for it,

@@ -29,6 +29,7 @@ use crate::config::document::CheckFacts;
 use crate::config::slot::{ConfigSlot, TrialEvent};
 use crate::identity::BotIdentity;
 use crate::ipc::inbox::RequestDelivery;
+use crate::ipc::line_event::line_event;
 use crate::ipc::outbox::BotOutbox;
 use crate::ipc::report::ReportSources;
 use crate::ipc::snapshot::PublishedSnapshot;
@@ -38,7 +39,7 @@ use crate::market::exchange::PaperExchange;
 use crate::market::prices::{MarketPrices, MarketStep};
 use crate::market::strategy::{MomentumStrategy, TradeSignal};
 use crate::session_gate::SessionGate;
-use botops_contract::{BreakerState, EventKind, OrderStatus, Severity, Side};
+use botops_contract::{BreakerState, EventKind, OrderStatus, Severity};
 use botops_core::error::Code;
 use botops_core::failpoints;
 
@@ -413,7 +414,7 @@ impl TradingEngine {
         let kept = entries.clone();
         let is_written = self.commit_entries(entries).is_ok();
         if !is_written {
-            let lines = self.account.keep_exits(kept);
+            let lines = self.account.keep_exits(kept, self.outbox.next_number());
             self.apply_lines(&lines);
         }
         is_written
@@ -425,17 +426,18 @@ impl TradingEngine {
         if entries.is_empty() {
             return Ok(());
         }
-        let recorded = self.account.record(entries).inspect_err(|failed| {
+        let recorded = self.account.record(entries, self.outbox.next_number()).inspect_err(|failed| {
             if let Some(fault) = &failed.new_fault {
                 let path = self.account.ledger_path().display();
                 let message = format!("the ledger {path} cannot be written; only exits go on until it can");
                 self.outbox.publish_failure(Code::BotLedgerUnwritable, message, json!({"error": fault}));
             }
         })?;
+        // First: the lines name the numbers of their events.
+        self.apply_lines(&recorded.lines);
         if recorded.recovered {
             self.publish_ledger_recovered();
         }
-        self.apply_lines(&recorded.lines);
         Ok(())
     }
 
@@ -462,29 +464,14 @@ impl TradingEngine {
 
     fn publish_ledger_line(&mut self, line: &LedgerLine, change: &BookChange) {
         let Some((order, placed)) = &change.order else { return };
-        let side = if placed.side == Side::Buy { "buy" } else { "sell" };
-        let what = format!("{side} {} {}", placed.quantity, placed.symbol);
         match &line.entry {
-            LedgerEntry::Filled(fill) => {
-                self.session.log_fill(line.at, fill);
-                let message = format!("{what}: {} filled at {}", fill.quantity, fill.price);
-                self.outbox.publish_event(EventKind::Fill, Severity::Low, message, json!(fill));
-            }
-            LedgerEntry::Refused { code, reason, .. } => {
-                self.order_rejects.add(line.at);
-                let context = json!({"order_id": order.id, "symbol": order.symbol, "reason_code": code,
-                    "quantity": order.quantity, "limit_price": order.limit_price});
-                let message = format!("{what} refused: {reason}");
-                self.outbox.publish_failure(Code::BrokerOrderRefused, message, context);
-            }
-            LedgerEntry::Cancelled { reason, .. } => {
-                let message = format!("{what} cancelled: {reason}");
-                self.outbox.publish_event(EventKind::Order, Severity::Low, message, json!(order));
-            }
-            _ => {
-                let message = format!("{what} placed: {}", placed.reason);
-                self.outbox.publish_event(EventKind::Order, Severity::Low, message, json!(order));
-            }
+            LedgerEntry::Filled(fill) => self.session.log_fill(line.at, fill),
+            LedgerEntry::Refused { .. } => self.order_rejects.add(line.at),
+            _ => {}
+        }
+        if let Some(event) = line_event(line, change) {
+            failpoints::point("paperbot.event");
+            self.outbox.publish_line_event(line.event, event);
         }
         if order.status == Some(OrderStatus::Filled) {
             let at = self.market.market_at().unwrap_or(line.at);

@@ -55,7 +55,7 @@ impl ContractSource for PaperbotSource {
     }
 
     fn events(&self) -> Arc<dyn EventHistory> {
-        Arc::new(self.journal.events().clone())
+        Arc::new(self.journal.clone())
     }
 
     fn trades(&self, range: &TradePageRange) -> Result<TradePage, ContractRefusal> {

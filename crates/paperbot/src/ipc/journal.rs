@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 
 use super::daily_log::DailyLogFile;
+use super::earlier_events::EarlierEvents;
 use super::outbox::OutboxItem;
-use botops_bot_server::{EventRing, TradePageRange};
+use botops_bot_server::{EventHistory, EventRing, TradePageRange};
 use botops_contract::{BotEvent, SemanticError, Severity, Trade, TradePage};
 
 /// Events kept for readers that reconnect; one that was away for longer misses the older ones.
@@ -21,18 +23,15 @@ const KEPT_EVENTS: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(crate) struct EventJournal {
     events: EventRing,
+    earlier: Arc<EarlierEvents>,
     trades: Arc<Mutex<Vec<Arc<Trade>>>>,
 }
 
 impl EventJournal {
-    /// A journal of this start of the process: without events, with the trades of earlier starts.
-    pub(crate) fn new(boot_epoch: &str, trades: Vec<Arc<Trade>>) -> Self {
-        Self { events: EventRing::new(boot_epoch, KEPT_EVENTS), trades: Arc::new(Mutex::new(trades)) }
-    }
-
-    /// The newest events of this start.
-    pub(crate) fn events(&self) -> &EventRing {
-        &self.events
+    /// A journal of this start of the process: without events of its own, with what the ledger knows of earlier starts.
+    pub(crate) fn new(boot_epoch: &str, trades: Vec<Arc<Trade>>, earlier: EarlierEvents) -> Self {
+        let events = EventRing::new(boot_epoch, KEPT_EVENTS);
+        Self { events, earlier: Arc::new(earlier), trades: Arc::new(Mutex::new(trades)) }
     }
 
     pub(crate) fn trade_page(&self, range: &TradePageRange) -> TradePage {
@@ -62,6 +61,24 @@ impl EventJournal {
                 tracing::warn!("a log line of {} was not written: {error}", folder.display());
             }
         }
+    }
+}
+
+impl EventHistory for EventJournal {
+    fn epoch(&self) -> &str {
+        self.events.epoch()
+    }
+
+    fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
+        self.events.events_after(seq, limit)
+    }
+
+    fn watch_latest(&self) -> watch::Receiver<u64> {
+        self.events.watch_latest()
+    }
+
+    fn earlier_events(&self, epoch: &str, seq: u64) -> Vec<Arc<BotEvent>> {
+        self.earlier.after(epoch, seq)
     }
 }
 

@@ -3,8 +3,10 @@
 
 pub(crate) mod contract_source;
 mod daily_log;
+pub(crate) mod earlier_events;
 pub(crate) mod inbox;
 pub(crate) mod journal;
+pub(crate) mod line_event;
 pub(crate) mod outbox;
 mod recent_errors;
 pub(crate) mod report;

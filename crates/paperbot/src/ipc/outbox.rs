@@ -27,6 +27,33 @@ pub(crate) enum OutboxItem {
     TradeLog(Box<TradeLogLine>),
 }
 
+/// The event that tells of a line of the ledger, without its number.
+#[derive(Debug)]
+pub(crate) struct LineEvent {
+    pub kind: EventKind,
+    pub severity: Severity,
+    pub message: String,
+    pub error: Option<SemanticError>,
+    pub data: Value,
+}
+
+/// A failure of the catalogue, as events and the state show it.
+pub(crate) fn semantic_error(code: Code, message: &str, context: Value, at: DateTime<Utc>) -> SemanticError {
+    let row = code.row();
+    SemanticError {
+        error_code: row.code.to_owned(),
+        error_type: format!("{:?}", row.kind),
+        severity: row.severity,
+        severity_raw: None,
+        message: message.to_owned(),
+        cause: row.cause.to_owned(),
+        impact: row.impact.to_owned(),
+        remediation: row.remediation.to_owned(),
+        context,
+        timestamp: Some(at),
+    }
+}
+
 /// Sends events and trades to the recorder, and publishes snapshots to readers.
 #[derive(Debug)]
 pub(crate) struct BotOutbox {
@@ -70,21 +97,21 @@ impl BotOutbox {
 
     /// Publishes a failure as an event and as an entry in the state.
     pub(crate) fn publish_failure(&mut self, code: Code, message: String, context: Value) {
-        let row = code.row();
-        let error = SemanticError {
-            error_code: row.code.to_owned(),
-            error_type: format!("{:?}", row.kind),
-            severity: row.severity,
-            severity_raw: None,
-            message: message.clone(),
-            cause: row.cause.to_owned(),
-            impact: row.impact.to_owned(),
-            remediation: row.remediation.to_owned(),
-            context,
-            timestamp: Some(Utc::now()),
-        };
-        self.errors.add(error.clone());
-        self.send_event(EventKind::Error, row.severity, message, Some(error), Value::Null);
+        let error = semantic_error(code, &message, context, Utc::now());
+        self.forward_event(EventKind::Error, error.severity, message, Some(error), Value::Null);
+    }
+
+    /// The number that the next event gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.event_seq + 1
+    }
+
+    /// Publishes the event of a line of the ledger under the number that the line names.
+    pub(crate) fn publish_line_event(&mut self, number: Option<u64>, event: LineEvent) {
+        if let Some(number) = number {
+            self.event_seq = self.event_seq.max(number.saturating_sub(1));
+        }
+        self.forward_event(event.kind, event.severity, event.message, event.error, event.data);
     }
 
     /// Publishes an event of another part, such as the broker session, with its failure if there is one.

@@ -144,7 +144,7 @@ mod tests {
         let at = DateTime::UNIX_EPOCH;
         let mut book = AccountBook::default();
         let entry = LedgerEntry::Placed(placed);
-        book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), entry });
+        book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), event: None, entry });
         let prices = [("PENNY".to_owned(), price)];
         let fills = PaperExchange::new(7).fill_orders(&book, &prices, at, &config.order_management);
         let [LedgerEntry::Filled(fill)] = fills.as_slice() else { panic!("no fill: {fills:?}") };

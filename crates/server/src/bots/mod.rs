@@ -13,6 +13,8 @@ mod commands;
 pub mod conformance;
 mod earlier_processes;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod handle;
 mod link;
 mod missing_capability;
@@ -39,8 +41,12 @@ pub use api::{BotControl, routes};
 pub use call_error::CallError;
 pub use commands::CommandAsker;
 pub use earlier_processes::OtherProcesses;
+#[cfg(any(test, fuzzing))]
+pub use fuzz_properties::check_bot_answer;
 pub use handle::Bots;
 pub use link::BotLinkStats;
+#[cfg(any(test, fuzzing))]
+pub use link::check_event_stream;
 pub(crate) use open_profit::open_profit;
 pub use operator_notes::{FailedCommand, OperatorNotes};
 pub use operator_pause::OperatorPause;

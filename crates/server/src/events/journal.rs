@@ -14,7 +14,7 @@ use super::rows::{
     EventRow, FAILURES_HELD, Order, RING, delete_oldest, first_of_newest, first_within, resume, select,
 };
 use super::waiting::{JournalWrite, UnwrittenBytes, WaitingEvent, WaitingEvents};
-use crate::store::{Store, get_value};
+use crate::store::{Store, get_value, retention_ms};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
 
@@ -41,6 +41,9 @@ const FAILURES_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many days the store keeps an event.
 const KEEP_DAYS: i64 = 90;
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
 /// Handle to the journal: sequence numbers, the newest events in memory, subscribers, the store. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -328,7 +331,8 @@ impl Events {
     /// [`Code::StoreUnavailable`].
     pub async fn prune(&self) -> Result<(), Error> {
         self.inner.unpruned.store(0, Ordering::Relaxed);
-        let horizon = (Utc::now() - chrono::Duration::days(KEEP_DAYS)).timestamp_micros();
+        let now = self.inner.store.write(|connection| Ok(retention_ms(connection)?)).await?;
+        let horizon = now.saturating_sub(KEEP_DAYS * DAY_MS).saturating_mul(1_000);
         let keep_bytes = i64::try_from(self.inner.keep_bytes).unwrap_or(i64::MAX);
         let kept = self.inner.store.read(move |connection| {
             let (by_bytes, by_number) =
@@ -686,5 +690,42 @@ mod tests {
         let rest = events.since(first.next, &EventFilter::default(), 10).await.unwrap();
         assert_eq!(rest.items.len(), 3);
         assert!(!rest.more);
+    }
+
+    /// What is left of events of these ages in days, after the wall clock was set ahead by so many.
+    async fn left_after_a_step(ahead: i64, ages: &[i64]) -> Vec<i64> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        for age in ages {
+            let at = Utc::now() - chrono::Duration::days(*age);
+            events.publish(NewEvent { at, ..lifecycle(&age.to_string()) });
+        }
+        store.flush().await;
+        let stepped = store.write(move |connection| {
+            retention_ms(connection)?;
+            let text = get_value(connection, "retention_clock")?.unwrap();
+            let mut clock: serde_json::Value = serde_json::from_str(&text).unwrap();
+            clock["now_ms"] = (clock["now_ms"].as_i64().unwrap() - ahead * DAY_MS).into();
+            Ok(crate::store::put_value(connection, "retention_clock", &clock.to_string())?)
+        });
+        stepped.await.unwrap();
+        events.prune().await.unwrap();
+        let first = events.latest() - u64::try_from(ages.len()).unwrap() + 1;
+        let left = store.read(|connection| {
+            let mut statement = connection.prepare("SELECT seq FROM events ORDER BY seq")?;
+            let numbers = statement.query_map([], |row| row.get::<_, i64>(0))?;
+            Ok(numbers.collect::<rusqlite::Result<Vec<i64>>>()?)
+        });
+        let age = |seq: i64| ages[usize::try_from(u64::try_from(seq).unwrap() - first).unwrap()];
+        left.await.unwrap().into_iter().map(age).collect()
+    }
+
+    #[tokio::test]
+    async fn a_step_of_the_wall_clock_makes_nothing_old_and_what_is_in_the_future_stays() {
+        let ages = [200, 120, 80, 0, -80];
+        assert_eq!(left_after_a_step(0, &ages).await, [80, 0, -80]);
+        assert_eq!(left_after_a_step(100, &ages).await, [120, 80, 0, -80]);
+        assert_eq!(left_after_a_step(-100, &ages).await, [80, 0, -80], "never by more than the clock says");
     }
 }

@@ -1,7 +1,9 @@
 //! What a change of health's memory leaves to be stored and published.
 
-use botops_contract::{EventKind, Severity};
+use std::time::Duration;
 
+use botops_contract::{EventKind, Severity};
+use botops_core::durable_deadline::DurableDeadline;
 use serde::{Deserialize, Serialize};
 
 use super::model::HealthLevel;
@@ -60,7 +62,19 @@ pub(crate) struct OutboxRow {
     pub(crate) receiver: String,
     pub(crate) group: String,
     pub(crate) created: i64,
+    /// When it is given up, whatever is done to the wall clock.
+    pub(crate) given_up: DurableDeadline,
     pub(crate) body: serde_json::Value,
+}
+
+impl OutboxRow {
+    /// Time after which a notice is given up: its content is no longer news.
+    pub(crate) const LIFE: Duration = Duration::from_secs(86_400);
+
+    /// How long it has waited, as far as that is known.
+    pub(crate) fn age(&self) -> Duration {
+        Self::LIFE.saturating_sub(self.given_up.left_at_most())
+    }
 }
 
 /// How the delivery of a notice ended.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use botops_contract::Severity;
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::{Code, Error, FieldError};
 use botops_core::text::clean;
 
@@ -410,13 +411,21 @@ impl Health {
     /// Puts a test notice into the queue of every receiver.
     fn send_test_notices(&self) {
         let created = self.inner.now().wall;
+        let given_up = DurableDeadline::after(OutboxRow::LIFE);
         let mut memory = self.inner.lock();
         for receiver in memory.alerts.receivers.clone() {
             let body =
                 json!({"status": "test", "notice": "test", "summary": "a test notice; nothing is wrong"});
             let key = format!("test/{}/{receiver}", uuid::Uuid::now_v7());
             let group = "test".to_owned();
-            memory.changes.store(HealthRow::Outbox(OutboxRow { key, receiver, group, created, body }));
+            memory.changes.store(HealthRow::Outbox(OutboxRow {
+                key,
+                receiver,
+                group,
+                created,
+                given_up: given_up.clone(),
+                body,
+            }));
         }
         self.inner.publish_changes(&mut memory);
     }

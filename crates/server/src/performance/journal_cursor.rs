@@ -115,6 +115,17 @@ impl JournalCursor {
     }
 }
 
+/// What must hold whatever page comes: a cursor never goes back, and a reader does not go round for ever.
+#[cfg(any(test, fuzzing))]
+pub fn check_cursor(page: &TradeJournalPage) {
+    for after in [0, page.newest.unwrap_or(0), u64::MAX] {
+        let mut cursor = JournalCursor { after, ..JournalCursor::default() };
+        let goes_on = cursor.pass_page(page);
+        assert!(cursor.after >= after, "the cursor went back from {after} to {}", cursor.after);
+        assert!(!goes_on || cursor.after > after, "it goes on, and from {after} again");
+    }
+}
+
 /// Names one start of the bot, as far as it tells its starts apart.
 fn life_of(hello: Option<&Hello>) -> String {
     let Some(hello) = hello else { return String::new() };

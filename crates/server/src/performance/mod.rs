@@ -13,3 +13,5 @@ mod window;
 
 pub use api::routes;
 pub use history::PerformanceHistory;
+#[cfg(any(test, fuzzing))]
+pub use journal_cursor::check_cursor;

@@ -12,6 +12,7 @@ mod disk_space;
 mod file;
 mod inner;
 mod meta;
+mod retention;
 mod salvage;
 mod writer;
 
@@ -24,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use abort::StoreAbort;
 pub(crate) use meta::{get_value, put_value};
+pub(crate) use retention::retention_ms;
 
 use abort::unavailable;
 use inner::StoreInner;

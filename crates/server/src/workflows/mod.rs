@@ -23,5 +23,7 @@ mod run;
 mod views;
 
 pub use api::routes;
+#[cfg(any(test, fuzzing))]
+pub use definition::check_workflow_file;
 pub use handle::{RunOutlook, StartedRun, WorkflowPeers, Workflows, WorkflowsOptions};
 pub use views::{WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};

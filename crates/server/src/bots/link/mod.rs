@@ -7,6 +7,8 @@ mod death_watch;
 mod event_flood;
 mod event_follower;
 mod event_sequence;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod poll_question;
 mod poller;
 mod saved_state;
@@ -16,5 +18,7 @@ mod unreadable_log;
 pub(super) use bot_link::BotLink;
 pub use counters::BotLinkStats;
 pub(super) use event_follower::follow_events;
+#[cfg(any(test, fuzzing))]
+pub use fuzz_properties::check_event_stream;
 pub(super) use poller::poll;
 pub(super) use sse_parser::SseParser;

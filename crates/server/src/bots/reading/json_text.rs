@@ -59,7 +59,7 @@ pub(super) fn raw_items(text: &str) -> Option<Vec<&RawValue>> {
 
 /// One step from a value to one inside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PathStep {
+pub(in crate::bots) enum PathStep {
     Member(String),
     Item(usize),
 }
@@ -78,7 +78,7 @@ pub(super) fn pointer_of(path: &[PathStep]) -> String {
 }
 
 /// Where the value at `path` stands in the text; `None` when there is no such value.
-pub(super) fn span_of(text: &str, path: &[PathStep]) -> Option<Range<usize>> {
+pub(in crate::bots) fn span_of(text: &str, path: &[PathStep]) -> Option<Range<usize>> {
     let mut found = text.trim();
     for step in path {
         found = match step {
@@ -148,7 +148,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The answer as JSON text, as far as it can be made one: a byte order mark is left out, bytes that are no UTF-8 are
 /// replaced, and the `NaN` and `Infinity` that some languages write become texts, so that they spoil nothing else.
-pub(super) fn to_json_text(bytes: &[u8]) -> String {
+pub(in crate::bots) fn to_json_text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut clean = String::with_capacity(text.len());

@@ -15,6 +15,8 @@ mod unreadable;
 
 pub(super) use allowed_words::allowed_words;
 pub(super) use harmless_json::harmless_json;
+#[cfg(any(test, fuzzing))]
+pub(super) use json_text::{PathStep, span_of, to_json_text};
 pub(super) use tolerant::{MOST_NAMED, TolerantAnswer, UnreadableAnswer, read_parts, read_whole};
 pub use trade_page::TradeJournalPage;
 pub(super) use trade_page::read_trade_page;

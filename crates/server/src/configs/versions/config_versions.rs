@@ -22,7 +22,7 @@ use crate::configs::document::{
 };
 use crate::configs::head::VersionHead;
 use crate::configs::support::ConfigSupport;
-use crate::store::Store;
+use crate::store::{Store, retention_ms};
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error};
 
@@ -259,9 +259,10 @@ impl ConfigVersions {
 
     /// Removes files without a row, and versions that are old and many.
     async fn prune(&self) -> Result<(), Error> {
+        let now = self.store.write(|connection| Ok(retention_ms(connection)?)).await?;
         let (known, old) = self
             .store
-            .read(|connection| Ok((all_numbers(connection)?, outlived_versions(connection)?)))
+            .read(move |connection| Ok((all_numbers(connection)?, outlived_versions(connection, now)?)))
             .await?;
         let committed = self.current.head().map(|committed| committed.head.version);
         let mut known = known;

@@ -165,13 +165,13 @@ pub(super) fn all_numbers(connection: &Connection) -> rusqlite::Result<Vec<u64>>
     rows.map(|row: rusqlite::Result<i64>| row.map(as_u64)).collect()
 }
 
-/// Versions that are old, and not among the newest.
-pub(super) fn outlived_versions(connection: &Connection) -> rusqlite::Result<Vec<VersionRef>> {
+/// Versions that are old at `now_ms`, and not among the newest.
+pub(super) fn outlived_versions(connection: &Connection, now_ms: i64) -> rusqlite::Result<Vec<VersionRef>> {
     let mut statement = connection.prepare(
         "SELECT version, sha256 FROM config_versions WHERE created_ms < ?1
            AND version NOT IN (SELECT version FROM config_versions ORDER BY version DESC LIMIT ?2)",
     )?;
-    let rows = statement.query_map(params![now_ms() - KEEP_MS, KEEP], |row| {
+    let rows = statement.query_map(params![now_ms.saturating_sub(KEEP_MS), KEEP], |row| {
         let version: i64 = row.get(0)?;
         Ok(VersionRef { version: as_u64(version), sha256: row.get(1)? })
     })?;

@@ -27,9 +27,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Age in milliseconds (a day) at which a notice is given up: its content is no longer news.
-const DEAD_AFTER: i64 = 86_400_000;
-
 /// Messages a receiver is sent in a row; after these, one each [`REFILL`], as a digest of everything that waits.
 const IN_A_ROW: u32 = 10;
 
@@ -52,7 +49,12 @@ pub(crate) fn delivery_rules() -> Vec<LimitRuleView> {
             "the wait after a notice failed; it doubles, and a random part of it is waited",
         ),
         LimitRuleView::fixed("longest_retry", LONGEST_WAIT.as_secs(), "s", "the longest such wait"),
-        LimitRuleView::fixed_ms("notice_given_up", DEAD_AFTER, "a notice of this age is no longer tried"),
+        LimitRuleView::fixed(
+            "notice_given_up",
+            OutboxRow::LIFE.as_secs(),
+            "s",
+            "a notice of this age is no longer tried",
+        ),
         LimitRuleView::fixed(
             "messages_in_a_row",
             IN_A_ROW,
@@ -73,16 +75,10 @@ pub(crate) fn delivery_rules() -> Vec<LimitRuleView> {
 /// The queues of all receivers, and what each receiver took and refused.
 #[derive(Debug)]
 pub(crate) struct NoticeOutbox {
-    queues: Mutex<BTreeMap<String, VecDeque<QueuedNotice>>>,
+    queues: Mutex<BTreeMap<String, VecDeque<OutboxRow>>>,
     dead: Mutex<VecDeque<Instant>>,
     pub(crate) receivers: Arc<ReceiverLog>,
     added: Notify,
-}
-
-#[derive(Debug)]
-struct QueuedNotice {
-    row: OutboxRow,
-    since: Instant,
 }
 
 impl NoticeOutbox {
@@ -102,10 +98,7 @@ impl NoticeOutbox {
         }
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
-            queues
-                .entry(row.receiver.clone())
-                .or_default()
-                .push_back(QueuedNotice { row, since: Instant::now() });
+            queues.entry(row.receiver.clone()).or_default().push_back(row);
         }
         drop(queues);
         self.added.notify_waiters();
@@ -115,8 +108,7 @@ impl NoticeOutbox {
     pub(crate) fn backlog(&self) -> OutboxBacklog {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = queues.values().map(VecDeque::len).sum();
-        let oldest =
-            queues.values().filter_map(|queue| queue.front()).map(|queued| queued.since.elapsed()).max();
+        let oldest = queues.values().filter_map(|queue| queue.front()).map(OutboxRow::age).max();
         let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
         dead.retain(|at| at.elapsed() < Duration::from_secs(86_400));
         OutboxBacklog { waiting, oldest_waiting: oldest.unwrap_or_default(), dead: dead.len() }
@@ -137,9 +129,9 @@ impl NoticeOutbox {
         let Some(first) = queue.front() else { return Vec::new() };
         let together = queue
             .iter()
-            .take_while(|queued| as_digest || queued.row.group == first.row.group)
+            .take_while(|row| as_digest || row.group == first.group)
             .take(if as_digest { DIGEST } else { TOGETHER });
-        together.map(|queued| queued.row.clone()).collect()
+        together.cloned().collect()
     }
 
     fn end_dead(&self, receiver: &str, count: usize) {
@@ -250,8 +242,7 @@ impl DeliveryPace {
 
 /// Whether the oldest of these notices is too old to deliver.
 fn is_dead(rows: &[OutboxRow]) -> bool {
-    let oldest = rows.iter().map(|row| row.created).min().unwrap_or(0);
-    Utc::now().timestamp_millis() - oldest > DEAD_AFTER
+    rows.iter().any(|row| row.given_up.left_at_most().is_zero())
 }
 
 /// Waits for `time`; true when the stop came first.
@@ -298,6 +289,23 @@ fn compose_message(receiver: &str, rows: &[OutboxRow], is_digest: bool) -> Value
 #[cfg(test)]
 mod tests {
     use super::*;
+    use botops_core::durable_deadline::DurableDeadline;
+
+    #[test]
+    fn a_notice_is_given_up_a_day_after_it_was_made_whatever_the_wall_clock_says() {
+        let day = 86_400_000;
+        // As it looks after the clock went forth and back by ten days: made in the future, or long ago.
+        for off in [-10 * day, 0, 10 * day] {
+            let mut row = row("1", "bot");
+            row.created += off;
+            assert!(!is_dead(&[row.clone()]), "off by {off} ms");
+            assert!(row.age() < Duration::from_secs(60));
+        }
+        let mut row = row("1", "bot");
+        row.given_up = DurableDeadline::after(Duration::ZERO);
+        assert!(is_dead(&[row.clone()]));
+        assert_eq!(row.age(), OutboxRow::LIFE);
+    }
 
     fn row(key: &str, group: &str) -> OutboxRow {
         OutboxRow {
@@ -305,6 +313,7 @@ mod tests {
             receiver: "jsonl".to_owned(),
             group: group.to_owned(),
             created: Utc::now().timestamp_millis(),
+            given_up: DurableDeadline::after(OutboxRow::LIFE),
             body: json!({"status": "firing"}),
         }
     }

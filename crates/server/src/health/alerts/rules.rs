@@ -16,6 +16,7 @@ use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, ConfirmedStatus, Criticality, HealthLevel};
 use crate::health::status::{AlertTiming, MonitoringConfig, StatusEngine, WatchedComponent};
 use crate::health::units::time;
+use botops_core::durable_deadline::DurableDeadline;
 
 /// Resolved alerts kept in memory.
 const RESOLVED: usize = 200;
@@ -392,11 +393,13 @@ fn labels_of(kind: AlertKind, component: &WatchedComponent) -> AlertLabels {
 /// One outbox row for each receiver that is notified.
 fn outbox_rows(alert: &Alert, notice: AlertNotice, now: ClockReading) -> Vec<OutboxRow> {
     let body = notice_body(alert, notice);
+    let given_up = DurableDeadline::after(OutboxRow::LIFE);
     let row = |receiver: &String| OutboxRow {
         key: idempotency_key(alert, notice, receiver),
         receiver: receiver.clone(),
         group: alert.group.clone(),
         created: now.wall,
+        given_up: given_up.clone(),
         body: body.clone(),
     };
     alert.told_to.iter().map(row).collect()

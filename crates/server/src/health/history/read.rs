@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::store::Store;
+use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::{Code, Error};
 
 use super::histogram::LatencyHistogram;
@@ -411,10 +412,16 @@ fn load_earlier_run(connection: &Connection, now: i64) -> rusqlite::Result<Earli
     )?;
     let rows = statement.query_map([], |row| {
         let body: serde_json::Value = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();
+        let created: i64 = row.get(2)?;
+        // Versions of before stored when it was made alone.
+        let stored = serde_json::from_value::<DurableDeadline>(body["given_up"].clone());
+        let life = i64::try_from(OutboxRow::LIFE.as_millis()).unwrap_or(i64::MAX);
+        let by_date = || DurableDeadline::by_wall_clock(created.saturating_add(life), created);
         Ok(OutboxRow {
             key: row.get(0)?,
             receiver: row.get(1)?,
-            created: row.get(2)?,
+            created,
+            given_up: stored.unwrap_or_else(|_| by_date()).anchored(),
             group: body["group"].as_str().unwrap_or_default().to_owned(),
             body: body["body"].clone(),
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{Store, StoreAbort};
+use crate::store::{Store, StoreAbort, retention_ms};
 use botops_core::error::Error;
 
 use super::histogram::LatencyHistogram;
@@ -177,7 +177,8 @@ impl HistoryWriter {
     }
 
     /// Deletes what is older than its retention, in small batches.
-    pub(crate) async fn prune(&self, now: i64) -> Result<(), Error> {
+    pub(crate) async fn prune(&self) -> Result<(), Error> {
+        let now = self.store.write(|connection| Ok(retention_ms(connection)?)).await?;
         const DELETES: [(&str, i64); 8] = [
             ("DELETE FROM health_points WHERE (key, at_ms) IN
               (SELECT p.key, p.at_ms FROM health_keys k JOIN health_points p ON p.key = k.id AND p.at_ms < ?1 LIMIT ?2)",
@@ -211,7 +212,7 @@ impl HistoryWriter {
         ];
         for (sql, keep) in DELETES {
             loop {
-                let horizon = now - keep;
+                let horizon = now.saturating_sub(keep);
                 let deleted = self
                     .store
                     .write(move |connection| Ok(connection.execute(sql, params![horizon, DELETED_AT_ONCE])?))
@@ -380,7 +381,8 @@ fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), StoreAbort>
             connection.prepare_cached("DELETE FROM health_alerts WHERE id = ?1")?.execute([alert])?;
         }
         HealthRow::Outbox(row) => {
-            let body = serde_json::json!({"group": row.group, "body": row.body}).to_string();
+            let body = serde_json::json!({"group": row.group, "body": row.body, "given_up": row.given_up})
+                .to_string();
             connection
                 .prepare_cached(
                     "INSERT OR IGNORE INTO health_outbox(key, receiver, created_ms, body) VALUES(?1, ?2, ?3, ?4)",

@@ -253,6 +253,7 @@ fn status_view(memory: &HealthMemory, now: ClockReading) -> HealthStatusView {
         active_silences: memory.alerts.active_silences(now),
         firing_alerts: memory.alerts.open_alerts().filter(|alert| alert.is_firing()).count(),
         monitoring_active: engine.config.enable_monitoring,
+        clock_step: engine.clock_step.and_then(|step| step.view(now)),
         timestamp: time(now.wall),
     }
 }
@@ -275,6 +276,7 @@ fn current_view(status: &HealthStatusView) -> CurrentHealthView {
             .collect(),
         firing_alerts: status.firing_alerts,
         monitoring_active: status.monitoring_active,
+        clock_step: status.clock_step.clone(),
         timestamp: status.timestamp,
     }
 }

@@ -13,7 +13,7 @@ use crate::health::checks::{CheckOutcome, MetricLimitView};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{Criticality, HealthStatus, ThresholdDirection};
 use crate::health::recovery::PersonMust;
-use crate::health::status::{MonitoringConfig, StatusCounts};
+use crate::health::status::{ClockStepView, MonitoringConfig, StatusCounts};
 use botops_core::error::NextAction;
 
 /// A metric's last value.
@@ -153,6 +153,8 @@ pub(crate) struct HealthStatusView {
     pub(crate) firing_alerts: usize,
     /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
+    /// The newest step of the wall clock that was seen while botops ran, for a day; `null` when there was none.
+    pub(crate) clock_step: Option<ClockStepView>,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
@@ -176,6 +178,8 @@ pub(crate) struct CurrentHealthView {
     pub(crate) firing_alerts: usize,
     /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
+    /// The newest step of the wall clock that was seen while botops ran, for a day; `null` when there was none.
+    pub(crate) clock_step: Option<ClockStepView>,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }

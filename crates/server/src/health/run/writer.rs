@@ -105,7 +105,7 @@ pub(crate) async fn write_history(inner: Arc<HealthInner>, stopping: Cancellatio
         inner.progress.writer.store(inner.now().mono, Ordering::Relaxed);
         if pruned.elapsed() >= PRUNE {
             pruned = Instant::now();
-            if let Err(error) = inner.writer.prune(now.wall).await {
+            if let Err(error) = inner.writer.prune().await {
                 tracing::warn!("old measurements could not be deleted: {error}");
             }
         }

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::aggregate::{SystemStatus, aggregate};
+use super::clock_step::ClockStep;
 use super::component::{StoredComponent, WatchedComponent, remember_span};
 use super::config::{ComponentSpec, MonitoringConfig};
 use super::maintenance::MaintenanceWindow;
@@ -43,6 +44,8 @@ pub(crate) struct StatusEngine {
     /// Stored states of an earlier run, of components that have not been registered yet.
     pub(crate) left_states: BTreeMap<String, StoredComponent>,
     last_reading: Option<ClockReading>,
+    /// The steps of the wall clock that are shown; `None` when none was seen.
+    pub(crate) clock_step: Option<ClockStep>,
 }
 
 impl StatusEngine {
@@ -56,6 +59,7 @@ impl StatusEngine {
             system_spans: VecDeque::new(),
             left_states: BTreeMap::new(),
             last_reading: None,
+            clock_step: None,
         }
     }
 
@@ -242,6 +246,7 @@ impl StatusEngine {
         if jump.abs() <= JUMP {
             return;
         }
+        self.clock_step = Some(ClockStep::after(self.clock_step, jump, now));
         let message = format!("the wall clock jumped by {:.1} s", seconds(jump));
         let data = json!({"event_type": "clock.jump", "jump_ms": jump});
         changes.publish(Severity::Medium, message, data);

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod checker;
+mod clock_step;
 mod component;
 mod config;
 mod engine;
@@ -12,6 +13,7 @@ mod tracker;
 pub use aggregate::StatusCounts;
 
 pub(crate) use checker::{CheckerRequest, CheckerSurroundings};
+pub(crate) use clock_step::ClockStepView;
 pub(crate) use component::{MEMORY, MeasuredMetric, StoredComponent, WatchedComponent};
 pub(crate) use config::{AlertTiming, COMPONENTS, ComponentSpec, MonitoringConfig, component_rules};
 pub(crate) use engine::{DueCheck, StatusEngine};

@@ -30,6 +30,12 @@ static META: LazyLock<Validator> = LazyLock::new(|| {
     compile_schema(&schema).expect("the meta-schema is a schema")
 });
 
+/// Faults of one file that are told; more are counted.
+const MOST_FAULTS: usize = 50;
+
+/// Longest sentence of a fault, in characters.
+const LONGEST_FAULT: usize = 300;
+
 /// A checked workflow, pinned by the hash of its file.
 #[derive(Debug)]
 pub(crate) struct CheckedWorkflow {
@@ -45,9 +51,11 @@ pub(crate) struct CheckedWorkflow {
 impl CheckedWorkflow {
     /// Reads and checks a file's text.
     pub(crate) fn from_text(text: &str) -> Result<Self, Vec<DefinitionFault>> {
-        let marked = read_strict_yaml(text).map_err(|fault| vec![fault])?;
+        let marked = read_strict_yaml(text).map_err(|fault| bounded(vec![fault]))?;
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        Self::from_document(&marked, HEXLOWER.encode(&digest))
+        let mut workflow = Self::from_document(&marked, HEXLOWER.encode(&digest)).map_err(bounded)?;
+        workflow.warnings = bounded(workflow.warnings);
+        Ok(workflow)
     }
 
     /// Restores a workflow from the document that was stored when its run began.
@@ -132,6 +140,19 @@ fn pointer_name(pointer: &str) -> &str {
     if pointer.is_empty() { "the file" } else { pointer }
 }
 
+/// The faults as they may stand in an answer: a file may have as many as it has values, and quote each of its texts.
+fn bounded(mut faults: Vec<DefinitionFault>) -> Vec<DefinitionFault> {
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
+    for fault in &mut faults {
+        fault.message = botops_core::text::clean(&fault.message, LONGEST_FAULT);
+    }
+    if let Some(last) = faults.last_mut().filter(|_| more > 0) {
+        last.message.push_str(&format!(" (and {more} further faults)"));
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::CheckedWorkflow;
@@ -154,6 +175,23 @@ mod tests {
     fn taken(steps: &str) {
         if let Err(faults) = CheckedWorkflow::from_text(&format!("{HEAD}{steps}")) {
             panic!("{}", faults[0]);
+        }
+    }
+
+    /// The faults stand in answers, and each answer has a bound.
+    #[test]
+    fn faults_are_few_and_short_whatever_the_file_is() {
+        let long = "x".repeat(30_000);
+        let many: String = (0..900).map(|n| format!("m{n}: 1\n")).collect();
+        let hidden = "a: \"\\u202e\"\nb: \"\\u0007\"\n".to_owned();
+        let twice = format!("{long}: 1\n{long}: 2\n");
+        for text in [format!("{HEAD}  - {{id: {long}, uses: {long}}}\n"), twice, many, hidden] {
+            let faults = CheckedWorkflow::from_text(&text).map(|_| ()).unwrap_err();
+            assert!(faults.len() <= 50, "{} faults", faults.len());
+            for fault in &faults {
+                assert!(fault.message.len() < 500, "{} bytes", fault.message.len());
+                assert!(!fault.message.contains(['\u{202e}', '\u{7}', '\n']));
+            }
         }
     }
 

@@ -9,6 +9,8 @@ mod check;
 mod checked;
 mod conditions;
 mod file;
+#[cfg(any(test, fuzzing))]
+mod fuzz_properties;
 mod json_schema;
 mod library;
 mod marked_document;
@@ -28,6 +30,8 @@ pub(crate) use file::{
     RaiseRule, RetryRule, SafePosture, StepCondition, StepOnError, StepUndo, UndoRule, UntilCondition,
     WorkflowOnConflict, WorkflowOnCrash, WorkflowRisk, WorkflowStep,
 };
+#[cfg(any(test, fuzzing))]
+pub use fuzz_properties::check_workflow_file;
 pub(crate) use library::WorkflowLibrary;
 pub(crate) use marked_document::WorkflowFinding;
 pub(crate) use pinned_definitions::pin_definition;
