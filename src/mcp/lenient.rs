@@ -38,10 +38,10 @@ pub(super) async fn take_as_meant(mut request: Request, next: Next) -> Response 
     };
     let refused = match serde_json::from_slice::<Value>(&bytes) {
         Err(error) => {
-            Some(refusal(&parts, PARSE_ERROR, &format!("the message is not JSON: {error}"), Value::Null))
+            Some(refusal(&parts, PARSE_ERROR, &format!("the message is not JSON: {error}"), &Value::Null))
         }
         Ok(message) => {
-            why_no_message(&message).map(|why| refusal(&parts, INVALID_REQUEST, why, id_of(&message)))
+            why_no_message(&message).map(|why| refusal(&parts, INVALID_REQUEST, why, &id_of(&message)))
         }
     };
     match refused {
@@ -74,7 +74,7 @@ fn id_of(message: &Value) -> Value {
 }
 
 /// A refusal in the form of JSON-RPC, with the problem as its data.
-fn refusal(parts: &axum::http::request::Parts, code: i32, why: &str, id: Value) -> Response {
+fn refusal(parts: &axum::http::request::Parts, code: i32, why: &str, id: &Value) -> Response {
     let request_id = parts.extensions.get::<Actor>().map_or("", |actor| &*actor.request_id);
     let problem: Problem = Error::new(Code::JsonInvalid).detail(why).problem(request_id, chrono::Utc::now());
     let answer =

@@ -5,9 +5,9 @@
 //! form of failures, and the record of changes. No state is kept outside of the store: a workflow run is its own task.
 
 mod arguments;
-mod lenient;
 #[cfg(any(test, fuzzing))]
 mod fuzz_properties;
+mod lenient;
 mod lookup;
 mod resources;
 mod results;

@@ -150,7 +150,7 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
     }
     let dropped = snapshot.dropped;
     if dropped.positions + dropped.orders > 0 {
-            warnings.push(Warning::with_remedy(
+        warnings.push(Warning::with_remedy(
                 &format!(
                     "The bot reported more than botops keeps (20,000 positions, 2,000 orders): {} positions and {} orders are \
                      not shown.",
