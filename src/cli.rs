@@ -18,7 +18,7 @@ use crate::settings::{
     BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, SettingError, SettingFlags, SettingSources, Settings,
 };
 use crate::terminal::{print_line, print_notice, report_failure, report_refusal};
-use crate::{ask, bot_check, bot_new, demo, routes};
+use crate::{ask, bot_check, bot_new, demo, memory, routes};
 use botops_http::{KeyFile, KeyScope, new_key};
 use botops_server::configs::{self, AuditHead};
 
@@ -118,6 +118,7 @@ enum KeyCommand {
 
 /// Runs the command in the arguments of the process; returns its exit code.
 pub fn run() -> ExitCode {
+    memory::use_few_heaps();
     let given = match BotopsCommandLine::try_parse() {
         Ok(given) => given,
         Err(error) => return botops_paperbot::command_line::end_with(&error, "botops"),

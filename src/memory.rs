@@ -1,4 +1,4 @@
-//! Gives memory that a flood needed back to the system when it is over.
+//! Keeps the memory small: few heaps, and what a flood needed goes back to the system when it is over.
 
 use std::time::Duration;
 
@@ -13,6 +13,11 @@ const SELDOM: Duration = Duration::from_secs(40);
 
 /// A try that gave back less than this was in vain, in bytes.
 const WORTH: u64 = 4 * 1024 * 1024;
+
+/// Lets the process have a heap for each core, and two at least; to be called before the first thread begins.
+pub(crate) fn use_few_heaps() {
+    botops_memory::use_few_heaps(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)));
+}
 
 /// Asks the allocator until `tasks` stop: how much it holds free cannot be seen from outside.
 pub(crate) fn give_back_memory(tasks: &Tasks) {

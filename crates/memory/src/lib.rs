@@ -1,4 +1,4 @@
-//! Gives freed memory back to the system.
+//! Keeps the memory of the process small: few heaps, and freed memory goes back to the system.
 //!
 //! The allocator of glibc keeps what was freed for the next time: of the memory that 12,000 connections took for a minute,
 //! nothing comes back by itself, because something small that lives on lies at the end of every heap. A limit of memory of
@@ -21,6 +21,24 @@ pub fn give_back_freed_memory() -> bool {
 pub fn give_back_freed_memory() -> bool {
     false
 }
+
+/// Limits the allocator to so many heaps; to be called before the first thread begins.
+///
+/// The allocator of glibc gives nearly each thread a heap of its own, up to eight for each core, and what a thread freed in
+/// one is no use to another: after an hour of changes, floods and restarts of the bot 27 MB were in use and 66 resident.
+/// Where the allocator is not glibc's it does nothing.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no safe crate has this call")]
+pub fn use_few_heaps(most: usize) {
+    let most = libc::c_int::try_from(most).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `mallopt` takes two numbers and no pointer. It is not safe beside other calls of the allocator, which the
+    // caller rules out; where it refuses the value, nothing changes.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
+}
+
+/// Does nothing: only the allocator of glibc has a call for it.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn use_few_heaps(_most: usize) {}
 
 #[cfg(test)]
 mod tests {
