@@ -260,7 +260,7 @@ async fn a_bot_that_gains_a_config_starts_with_version_1() {
     bot.restart();
     let config = first_version(&botops, &mut bot, &folder).await;
     assert_eq!((&config["version"], &config["writable"]), (&json!(1), &json!(true)), "{config:#}");
-    let body = auto(careful(4_000), 2.0);
+    let body = auto(careful(4_000), 8.0);
     let etag = config["etag"].as_str().unwrap();
     let request = botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(&body);
     let (status, txn) = kit::app::answer(request).await;
