@@ -260,6 +260,8 @@ async fn a_bot_that_gains_a_config_starts_with_version_1() {
     bot.restart();
     let config = first_version(&botops, &mut bot, &folder).await;
     assert_eq!((&config["version"], &config["writable"]), (&json!(1), &json!(true)), "{config:#}");
+    let has_schema = || async { botops.get("/api/v1/config/schema").await.0 == 200 };
+    kit::until("the schema of this start is read", SOON, has_schema).await;
     let body = auto(careful(4_000), 8.0);
     let etag = config["etag"].as_str().unwrap();
     let request = botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(&body);

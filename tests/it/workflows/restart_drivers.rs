@@ -109,8 +109,10 @@ async fn a_service_manager_ends_and_starts_the_unit() {
     pair.serve(None).await;
     pair.connected().await;
     restarts(&mut pair, "swap", SWAP, "k").await;
+    // What it was told to do: a start that takes its time is asked about as well, which changes nothing.
     let lines = |from: usize| -> Vec<String> {
-        std::fs::read_to_string(&told).unwrap().lines().skip(from).map(str::to_owned).collect()
+        let told = std::fs::read_to_string(&told).unwrap();
+        told.lines().filter(|line| !line.contains(" show ")).skip(from).map(str::to_owned).collect()
     };
     assert_eq!(
         lines(0),
