@@ -92,10 +92,7 @@ impl McpTool {
         let schema = self.input_schema();
         let meant = given.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let wanted = &schema["properties"][name]["type"];
-            let parsed = value
-                .as_str()
-                .filter(|_| is_parsed(wanted))
-                .and_then(|text| read_exact_json(text.as_bytes()).ok());
+            let parsed = value.as_str().and_then(|text| read_exact_json(text.as_bytes()).ok());
             let parsed = parsed.filter(|parsed| is_of_type(parsed, wanted));
             (name.clone(), parsed.unwrap_or_else(|| value.clone()))
         });
@@ -124,11 +121,7 @@ impl McpTool {
     }
 }
 
-/// Whether a value of this type of a schema is looked for in a text.
-fn is_parsed(wanted: &Value) -> bool {
-    ["object", "array", "integer", "number", "boolean"].iter().any(|one| wanted == one)
-}
-
+/// Whether a value is of this type of a schema; never where a text is wanted, or where the schema leaves it open.
 fn is_of_type(value: &Value, wanted: &Value) -> bool {
     match wanted.as_str() {
         Some("object") => value.is_object(),

@@ -22,9 +22,9 @@ pub(super) const BLOCK: u64 = 1_000;
 pub(super) struct JournalStart {
     /// The first number to give out.
     pub next: u64,
-    /// The lowest number that the store may still hold.
     /// Numbers up to this one may be told.
     pub reserved: u64,
+    /// The lowest number that the store may still hold.
     pub oldest: u64,
     pub recent: Vec<Arc<Event>>,
     /// The newest failures, each once, oldest first.
