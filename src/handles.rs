@@ -10,6 +10,7 @@ use botops_server::configs::{Configs, ConfigsOptions};
 use botops_server::errors::ErrorList;
 use botops_server::events::Events;
 use botops_server::health::{Health, HealthOptions};
+use botops_server::incidents::Incidents;
 use botops_server::overview::{Overview, OverviewOptions};
 use botops_server::performance::PerformanceHistory;
 use botops_server::store::Store;
@@ -33,6 +34,8 @@ pub struct FeatureHandles {
     pub workflows: Workflows,
     /// Health checks, alerts and recovery.
     pub health: Health,
+    /// What broke, and what was done about it.
+    pub incidents: Incidents,
     /// The failures of the bot and of botops.
     pub errors: ErrorList,
     /// State, summary, metrics and the stream, rendered ahead.
@@ -80,6 +83,7 @@ impl FeatureHandles {
             tasks,
         )
         .await?;
+        let incidents = Incidents::open(store.clone(), events.clone(), tasks).await?;
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
         let control = BotControl::new(bots.clone(), events.clone());
         let peers = WorkflowPeers {
@@ -103,6 +107,7 @@ impl FeatureHandles {
             supervisor,
             workflows,
             health,
+            incidents,
             configs,
             performance,
             errors,

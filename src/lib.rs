@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`settings`] | every setting in one table; the only reader of the environment |
 //! | [`handles`] | the handle of every feature, built once in dependency order |
+//! | `incident_wiring` | what joins incidents with what health and the bot's link know |
 //! | `wiring` | what connects the features to each other, and their loops |
 //! | `manual` | the error catalogue, the API document, the pages of `docs/` |
 //! | `mcp`, `ask` | the same operations for agents, and for plain sentences |
@@ -34,6 +35,7 @@ mod document_parts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handles;
+mod incident_wiring;
 mod manual;
 mod mcp;
 mod memory;

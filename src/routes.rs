@@ -22,7 +22,7 @@ use botops_http::{self, InternalCaller, OperationTable};
 use botops_server::events::EventReader;
 use botops_server::whoami::Whoami;
 use botops_server::{
-    bots, configs, errors, events, health, healthz, overview, performance, whoami, workflows,
+    bots, configs, errors, events, health, healthz, incidents, overview, performance, whoami, workflows,
 };
 
 /// The table of operations that the guard enforces, made from the API document; a test compares it with [`document`].
@@ -75,6 +75,7 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
         .merge(healthz::routes().serve(()))
         .merge(overview::routes().serve(handles.overview.clone()))
         .merge(events::routes().serve(EventReader::new(handles.events.clone(), access.stopping.clone())))
+        .merge(incidents::routes().serve(handles.incidents.clone()))
         .merge(errors::routes().serve(handles.errors.clone()))
         .merge(whoami::routes().serve(Whoami::new(handles.bots.clone(), handles.overview.clone())))
         .merge(performance::routes().serve(handles.performance.clone()))
@@ -114,6 +115,7 @@ pub fn document() -> Value {
     api.merge(workflows::routes().describe());
     api.merge(overview::routes().describe());
     api.merge(events::routes().describe());
+    api.merge(incidents::routes().describe());
     api.merge(errors::routes().describe());
     api.merge(whoami::routes().describe());
     api.merge(healthz::routes().describe());

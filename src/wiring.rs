@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::handles::FeatureHandles;
+use crate::incident_wiring::{not_green, spawn_incident_publishing};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::tasks::{OnFailure, Tasks};
@@ -55,6 +56,7 @@ pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks
     spawn_config_publishing(handles, tasks);
     spawn_session_watch(handles, tasks);
     spawn_health_publishing(handles, tasks);
+    spawn_incident_publishing(handles, tasks);
     spawn_store_publishing(handles, tasks);
     spawn_trade_publishing(handles, tasks);
     spawn_shortfall_publishing(handles, tasks);
@@ -136,6 +138,8 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
                 extras.system_health = Some(now.as_str().to_owned());
                 extras.system_health_reason = now.describe_causes();
                 extras.bot_trouble = now.bot_trouble.clone();
+                let causes: Vec<String> = now.caused_by.iter().map(|(id, ..)| id.clone()).collect();
+                extras.not_green = not_green(&now.parts, &causes);
                 let left = now.hindered_recoveries.iter();
                 warnings.replace(extras, left.map(|left| Warning::with_remedy(&left.why, &left.remedy)));
             });

@@ -26,7 +26,7 @@ fn key() -> Value {
 pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "get_summary",
-        description: "Start here: mode, health and why, breaker, account, equity change today, top positions, errors with remedies.",
+        description: "Start here: mode, health and why, what is not green, incidents, breaker, account, equity change today, top positions, errors with remedies.",
         returns: &["mode", "health_status", "warnings", "omitted"],
         routes: &[ToolRoute { path: "/api/v1/summary", ..GET }],
         ..READ
@@ -61,6 +61,23 @@ pub(super) static TOOLS: &[McpTool] = &[
         properties: || json!({"after": {"type": "integer"}, "limit": {"type": "integer"}}),
         returns: &["items", "next"],
         routes: &[ToolRoute { path: "/api/v1/errors", query: &["after", "limit"], ..GET }],
+        ..READ
+    },
+    McpTool {
+        name: "list_incidents",
+        description: "What broke and was tried, newest first; one with its timeline by `incident_id`.",
+        properties: || {
+            json!({"incident_id": text(), "state": {"type": "string", "enum": ["open", "over"]}, "since": text(),
+                "component": text(), "before": {"type": "integer"}, "limit": {"type": "integer"}})
+        },
+        routes: &[
+            ToolRoute { choice: Given("incident_id"), path: "/api/v1/incidents/{incident_id}", ..GET },
+            ToolRoute {
+                path: "/api/v1/incidents",
+                query: &["state", "since", "component", "before", "limit"],
+                ..GET
+            },
+        ],
         ..READ
     },
     McpTool {
@@ -145,11 +162,24 @@ pub(super) static TOOLS: &[McpTool] = &[
     },
     McpTool {
         name: "get_health",
-        description: "System health with causes; alerts; one component.",
-        properties: || json!({"view": {"type": "string", "enum": ["status", "alerts", "components", "recovery"]}, "component": text()}),
+        description: "System health with causes; alerts; one component, `wait` `until` it is up.",
+        properties: || {
+            json!({"view": {"type": "string", "enum": ["status", "alerts", "components", "recovery"]}, "component": text(),
+                "wait": text(), "until": {"type": "string", "enum": ["green", "up", "changed"]}})
+        },
         routes: &[
-            ToolRoute { choice: Given("component"), path: "/api/v1/health/components/{component}", ..GET },
-            ToolRoute { choice: Is("view", "alerts"), path: "/api/v1/health/alerts", ..GET },
+            ToolRoute {
+                choice: Given("component"),
+                path: "/api/v1/health/components/{component}",
+                query: &["wait", "until"],
+                ..GET
+            },
+            ToolRoute {
+                choice: Is("view", "alerts"),
+                path: "/api/v1/health/alerts",
+                query: &["wait"],
+                ..GET
+            },
             ToolRoute { choice: Is("view", "components"), path: "/api/v1/health/components", ..GET },
             ToolRoute { choice: Is("view", "recovery"), path: "/api/v1/health/recovery", ..GET },
             ToolRoute { choice: Is("view", "status"), path: "/api/v1/health/status", ..GET },

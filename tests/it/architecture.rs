@@ -11,7 +11,7 @@ use syn::visit::Visit;
 const SERVER: &[&[&str]] = &[
     &["store"],
     &["events", "change_keys"],
-    &["operations_log"],
+    &["operations_log", "incidents"],
     &["bots"],
     &["errors", "health", "configs", "performance"],
     &["workflows"],
@@ -24,6 +24,7 @@ const SERVER: &[&[&str]] = &[
 const PROGRAM: &[&[&str]] = &[
     &["settings"],
     &["handles"],
+    &["incident_wiring"],
     &["wiring"],
     &["document_parts"],
     &["manual"],

@@ -93,7 +93,7 @@ parts! {
     a_pause_that_was_lost_needs_a_person by lost_pauses: "BOT_023";
     what_health_refuses_passes_as_advised by health_verbs:
         "HLT_001" "HLT_002" "HLT_003" "HLT_004" "HLT_005" "HLT_006" "HLT_007" "HLT_008" "HLT_009" "HLT_010" "HLT_011"
-        "HLT_012";
+        "HLT_012" "HLT_013";
     what_a_bot_tells_of_is_listed_with_its_advice by told_by_the_bot:
         "BOT_006" "BOT_010" "BOT_012" "BOT_013" "BOT_014" "BOT_015" "BOT_030" "BRK_001" "BRK_002" "BRK_003" "BRK_004" "BRK_005" "BRK_006" "BRK_007"
         "BRK_008" "BRK_009" "BRK_010" "BRK_011" "BRK_012" "BRK_013";
@@ -529,6 +529,9 @@ async fn health_verbs(closing: &mut Closing) {
     closing.closes_problem(&botops, "HLT_006", &problem, Then::passes(remove("feed"))).await;
     let recover = post("recovery/outbox", &json!({"action": "run"}));
     closing.closes(&botops, "HLT_012", recover, Then::passes(get("recovery"))).await;
+    let incident = botops.request(Method::GET, "/api/v1/incidents/inc-1");
+    let list = botops.request(Method::GET, "/api/v1/incidents");
+    closing.closes(&botops, "HLT_013", incident, Then::passes(list)).await;
     let silence = |ends_at: Value| {
         post(
             "silences",

@@ -41,6 +41,7 @@ mod health_recovery;
 mod health_trading;
 mod health_waits;
 mod idempotency;
+mod incidents;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod left_to_person;
@@ -70,5 +71,6 @@ mod unreadable_parts;
 mod unreadable_storm;
 mod unreadable_trades;
 mod walks;
+mod walks_of_incidents;
 mod workflows;
 mod zoo;

@@ -13,6 +13,7 @@ pub mod events;
 pub mod fuzzing;
 pub mod health;
 pub mod healthz;
+pub mod incidents;
 pub mod operations_log;
 pub mod overview;
 pub mod performance;

@@ -792,6 +792,12 @@ catalogue! {
         "nothing was started",
         "Read how recovery stands, wait for `until`, or reset it.",
         next: [("list_health_recovery", "GET", "/api/v1/health/recovery", "read")];
+    IncidentUnknown = "HLT_013", 404, ValidationError, Low, FixArgs,
+        "no such incident",
+        "nothing has this id, or it was forgotten 90 days after its end",
+        "nothing was done",
+        "Use an id of the list.",
+        next: [("list_incidents", "GET", "/api/v1/incidents", "read")];
 
     // SRV: botops itself.
     Internal = "SRV_001", 500, ServerError, Critical, Refetch, effect: Unknown,

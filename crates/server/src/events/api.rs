@@ -232,7 +232,10 @@ fn name(field: &'static str, given: Option<&str>) -> Result<Option<String>, Erro
 }
 
 /// A time, or how long ago it was.
-fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+///
+/// # Errors
+/// [`Code::ArgumentInvalid`] for what is neither.
+pub(crate) fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
     let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_duration(text)?).ok()?);
     // A `+` that was not encoded arrives as a blank.
     let time =

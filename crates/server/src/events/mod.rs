@@ -19,4 +19,4 @@ pub(crate) use model::OWN_SOURCE;
 pub use model::{Event, NewEvent, kind_name};
 pub use page::{EventFilter, JournalPage, JournalPageBackwards};
 
-pub(crate) use api::{example_failure, page_limit};
+pub(crate) use api::{example_failure, page_limit, parse_since};

@@ -30,6 +30,11 @@ impl EventFilter {
         Self { kinds: vec![kind], ..Self::default() }
     }
 
+    /// Only events of these kinds.
+    pub fn kinds(kinds: Vec<EventKind>) -> Self {
+        Self { kinds, ..Self::default() }
+    }
+
     pub(super) fn failures() -> Self {
         Self { only_failures: true, ..Self::default() }
     }

@@ -10,6 +10,7 @@ use botops_core::telemetry::Metrics;
 use bytes::Bytes;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::alerts::{AlertState, AlertView, ReceiverView, Silence, SilenceReach};
 use super::checks::{CheckKind, HealthSource};
@@ -31,6 +32,8 @@ use crate::store::Store;
 #[derive(Debug, Clone)]
 pub struct Health {
     pub(crate) inner: Arc<HealthInner>,
+    /// Cancelled when botops stops: what waits is answered then.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// Which events of health to read.
@@ -80,7 +83,7 @@ impl Health {
         let inner = Arc::new(inner);
         start_loops(&inner, &options, inboxes, tasks);
         register_health_metrics(&inner, metrics);
-        Ok(Self { inner })
+        Ok(Self { inner, stopping: tasks.stopping() })
     }
 
     /// The system's health, from memory.

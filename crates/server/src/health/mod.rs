@@ -46,5 +46,5 @@ pub use handle::Health;
 pub use model::{Criticality, HealthLevel, HealthStatus, RecoveryCandidate};
 pub use options::HealthOptions;
 pub use recovery::{HandlerEnd, PersonMust, RecoveryRun, WorkflowFact, WorkflowRunner};
-pub use render::HealthSummary;
+pub use render::{HealthPart, HealthSummary};
 pub use status::StatusCounts;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::model::{IncidentBrief, NotGreen};
 use super::remedies::session_state;
 use super::state_view::LastKnownView;
 use super::summary_view::{RecentError, SummaryView, TroubleBrief};
@@ -21,6 +22,8 @@ pub(super) fn render_markdown(view: &SummaryView) -> String {
     let _ = writeln!(page, "{}\n", safe(&view.health_reason));
     facts(&mut page, view);
     list(&mut page, "Warnings", view.warnings.iter().map(|warning| safe(warning)));
+    list(&mut page, "Not green", view.not_green.iter().map(not_green));
+    list(&mut page, "Incidents", view.incidents.iter().map(incident));
     list(&mut page, "Next calls", view.next_actions.iter().map(next_call));
     positions(&mut page, view);
     errors(&mut page, view);
@@ -30,6 +33,47 @@ pub(super) fn render_markdown(view: &SummaryView) -> String {
         .map(|left| format!("{}: {}, `{} {}`", left.what, left.count, left.call.method, left.call.path));
     list(&mut page, "Omitted", omitted);
     page
+}
+
+/// A component that is not HEALTHY, in one line.
+fn not_green(one: &NotGreen) -> String {
+    let mut line = format!("{} {} since {}", safe(&one.component_id), one.status, time(one.since));
+    if let Some(beyond) = &one.beyond_limit {
+        let _ = write!(line, ", {} {} {} (limit {})", beyond.metric, beyond.value, beyond.unit, beyond.limit);
+    }
+    if let Some(reason) = &one.reason {
+        let _ = write!(line, ": {}", safe(reason));
+    }
+    if let Some(recovery) = &one.recovery {
+        let _ = write!(line, "; recovery {recovery}");
+    }
+    if let Some(alert) = &one.alert_id {
+        let _ = write!(line, "; alert {alert}");
+    }
+    line
+}
+
+/// An incident, in one line.
+fn incident(one: &IncidentBrief) -> String {
+    let until = one.ended_at.map(|at| format!(" to {}", time(at))).unwrap_or_default();
+    let mut line =
+        format!("{} {}, {}{until}: {}", one.incident_id, one.state, time(one.began_at), safe(&one.cause));
+    if let Some(tried) = &one.tried {
+        let _ = write!(line, "; tried {}", safe(tried));
+    }
+    if let Some(run) = &one.run_id {
+        let _ = write!(line, " (run {run})");
+    }
+    match &one.person_must {
+        Some(must) => {
+            let _ = write!(line, "; a person must act: {}", safe(must));
+        }
+        None if one.state == "open" => {
+            let _ = write!(line, "; {} must act", one.who_must_act);
+        }
+        None => {}
+    }
+    line
 }
 
 /// The state of breaker or session; when it is not normal, also why, the code of the catalogue, and the remedy.

@@ -36,7 +36,9 @@ pub use api::{routes, with_ready};
 pub use bot_health::BotHealthStatus;
 pub use handle::Overview;
 pub use metrics::MetricsView;
-pub use model::{ConfigSync, OverviewExtras, OverviewOptions, RunningWorkflow};
+pub use model::{
+    BeyondLimit, ConfigSync, IncidentBrief, NotGreen, OverviewExtras, OverviewOptions, RunningWorkflow,
+};
 pub use state_view::StateView;
 pub use summary::{SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS};
 pub use summary_view::SummaryView;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::warning::Warning;
+use botops_core::error::NextAction;
 
 /// What the overview gets from the settings.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,75 @@ pub struct OverviewExtras {
     pub workflow: Option<RunningWorkflow>,
     /// Warnings of other features, worst first.
     pub warnings: Vec<Warning>,
+    /// Components of the health monitoring that are not HEALTHY, worst first.
+    pub not_green: Vec<NotGreen>,
+    /// Incidents that go on, newest first, then those that ended within the last hour.
+    pub incidents: Vec<IncidentBrief>,
+    /// Calls that may end an incident that goes on, ready to be sent once a person decided for it.
+    pub incident_actions: Vec<NextAction>,
+}
+
+/// A component of the health monitoring that is not HEALTHY.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct NotGreen {
+    /// The id of the component.
+    pub component_id: String,
+    /// `WARNING`, `CRITICAL`, `DOWN` or `UNKNOWN`.
+    pub status: String,
+    /// Since when it has this status (UTC).
+    pub since: DateTime<Utc>,
+    /// Why, in one sentence; `null` where nothing is said.
+    pub reason: Option<String>,
+    /// The metric that is beyond its limit; left out where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond_limit: Option<BeyondLimit>,
+    /// The alert that fires about it; left out where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_id: Option<String>,
+    /// What recovery does about it: `waiting`, `running`, `verifying`, `exhausted` or `held`; left out where it does
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<String>,
+}
+
+/// A metric that is beyond its limit.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct BeyondLimit {
+    /// The metric.
+    pub metric: String,
+    /// Its last value.
+    pub value: f64,
+    /// The limit that it is beyond.
+    pub limit: f64,
+    /// The unit of both.
+    pub unit: String,
+}
+
+/// An incident in short; `GET incidents/{incident_id}` has its timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct IncidentBrief {
+    /// The id of the incident.
+    pub incident_id: String,
+    /// `open`, `quiet` (it works again for less than two minutes) or `over`.
+    pub state: &'static str,
+    /// When it began (UTC).
+    pub began_at: DateTime<Utc>,
+    /// When everything worked again (UTC); left out while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// What began it, in one sentence.
+    pub cause: String,
+    /// What was tried last, by whom, and how that ended; left out where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<String>,
+    /// The workflow run of what was tried last; left out without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// `nobody`, `recovery` or `person`.
+    pub who_must_act: &'static str,
+    /// What a person must do; left out where nobody must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person_must: Option<String>,
 }
 
 impl OverviewExtras {

@@ -12,7 +12,7 @@ use chrono::SubsecRound;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::model::{ConfigSync, RunningWorkflow};
+use super::model::{ConfigSync, IncidentBrief, NotGreen, RunningWorkflow};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::position_value::{exact_market_value, market_value};
@@ -40,6 +40,9 @@ pub const SUMMARY_MAX_TOKENS: usize = 1_200;
 struct SummaryLimits {
     positions: usize,
     errors: usize,
+    /// Components that are not HEALTHY.
+    health: usize,
+    incidents: usize,
     /// Tokens for each text of an error.
     error_text: usize,
     warnings: usize,
@@ -50,20 +53,104 @@ struct SummaryLimits {
     code: usize,
 }
 
+/// Next calls at most.
+const NEXT_CALLS: usize = 2;
+
 /// The longest code that is never cut, in characters of ASCII: those of a catalogue are shorter.
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
 const LIMITS: [SummaryLimits; 9] = [
-    SummaryLimits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60, code: WHOLE_CODE },
-    SummaryLimits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40, code: WHOLE_CODE },
-    SummaryLimits { positions: 3, errors: 2, error_text: 30, warnings: 8, text: 40, code: WHOLE_CODE },
-    SummaryLimits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32, code: WHOLE_CODE },
-    SummaryLimits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28, code: WHOLE_CODE },
-    SummaryLimits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24, code: WHOLE_CODE },
-    SummaryLimits { positions: 2, errors: 1, error_text: 12, warnings: 4, text: 18, code: WHOLE_CODE },
-    SummaryLimits { positions: 1, errors: 1, error_text: 6, warnings: 3, text: 12, code: 8 },
-    SummaryLimits { positions: 0, errors: 0, error_text: 0, warnings: 2, text: 6, code: 8 },
+    SummaryLimits {
+        positions: 5,
+        errors: 2,
+        health: 3,
+        incidents: 2,
+        error_text: 45,
+        warnings: 8,
+        text: 60,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 5,
+        errors: 2,
+        health: 3,
+        incidents: 2,
+        error_text: 30,
+        warnings: 8,
+        text: 40,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 3,
+        errors: 2,
+        health: 3,
+        incidents: 2,
+        error_text: 30,
+        warnings: 8,
+        text: 40,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 4,
+        errors: 2,
+        health: 3,
+        incidents: 2,
+        error_text: 18,
+        warnings: 6,
+        text: 32,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 3,
+        errors: 2,
+        health: 2,
+        incidents: 2,
+        error_text: 14,
+        warnings: 5,
+        text: 28,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 2,
+        errors: 2,
+        health: 2,
+        incidents: 1,
+        error_text: 14,
+        warnings: 5,
+        text: 24,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 2,
+        errors: 1,
+        health: 2,
+        incidents: 1,
+        error_text: 12,
+        warnings: 4,
+        text: 18,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 1,
+        errors: 1,
+        health: 1,
+        incidents: 1,
+        error_text: 6,
+        warnings: 3,
+        text: 12,
+        code: 8,
+    },
+    SummaryLimits {
+        positions: 0,
+        errors: 0,
+        health: 0,
+        incidents: 0,
+        error_text: 0,
+        warnings: 2,
+        text: 6,
+        code: 8,
+    },
 ];
 
 /// A summary with both of its forms.
@@ -145,6 +232,11 @@ impl<'a> SummarySource<'a> {
         let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
             reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect()
         });
+        let not_green = &self.moment.extras.not_green;
+        let not_green = not_green.iter().take(limits.health).map(|one| clipper.clip_component(one)).collect();
+        let incidents = &self.moment.extras.incidents;
+        let incidents =
+            incidents.iter().take(limits.incidents).map(|one| clipper.clip_incident(one)).collect();
         let breaker_active = state.health.circuit_breaker_active;
         let mut view = SummaryView {
             mode: state.mode,
@@ -222,6 +314,8 @@ impl<'a> SummarySource<'a> {
                 "session.reason",
                 "warnings",
                 "recent_errors",
+                "not_green.reason",
+                "incidents.cause",
             ],
             omitted: Vec::new(),
             warnings,
@@ -229,6 +323,8 @@ impl<'a> SummarySource<'a> {
             top_positions,
             recent_errors,
             no_entry_reasons,
+            not_green,
+            incidents,
             next_actions: next_actions(self.moment),
         };
         view.omitted = self.list_omitted(&view, clipper.cut);
@@ -247,6 +343,16 @@ impl<'a> SummarySource<'a> {
                 "/api/v1/state?fields=positions",
             ),
             ("orders", orders, "/api/v1/state?fields=orders"),
+            (
+                "not_green",
+                self.moment.extras.not_green.len().saturating_sub(view.not_green.len()),
+                "/api/v1/health/current",
+            ),
+            (
+                "incidents",
+                self.moment.extras.incidents.len().saturating_sub(view.incidents.len()),
+                "/api/v1/incidents",
+            ),
             ("errors", self.error_count.saturating_sub(shown_errors), "/api/v1/errors"),
             (
                 "warnings",
@@ -285,6 +391,28 @@ impl TextClipper {
         let clipped = warning.clip(self.tokens);
         self.cut += usize::from(clipped.len() != warning.len());
         clipped
+    }
+}
+
+impl TextClipper {
+    fn clip_component(&mut self, one: &NotGreen) -> NotGreen {
+        NotGreen {
+            component_id: self.clip(&one.component_id),
+            since: one.since.trunc_subsecs(0),
+            reason: one.reason.as_deref().map(|reason| self.clip(reason)),
+            ..one.clone()
+        }
+    }
+
+    fn clip_incident(&mut self, one: &IncidentBrief) -> IncidentBrief {
+        IncidentBrief {
+            began_at: one.began_at.trunc_subsecs(0),
+            ended_at: one.ended_at.map(|at| at.trunc_subsecs(0)),
+            cause: self.clip(&one.cause),
+            tried: one.tried.as_deref().map(|tried| self.clip(tried)),
+            person_must: one.person_must.as_deref().map(|must| self.clip(must)),
+            ..one.clone()
+        }
     }
 }
 
@@ -331,7 +459,15 @@ fn next_actions(moment: &StateMoment<'_>) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
     let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
     let is_free = moment.extras.workflow.is_none();
-    if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() }
+    let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
+    for action in &moment.extras.incident_actions {
+        let is_change = action.method != "GET";
+        if !actions.contains(action) && (is_free || !is_change) {
+            actions.push(action.clone());
+        }
+    }
+    actions.truncate(NEXT_CALLS);
+    actions
 }
 
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.

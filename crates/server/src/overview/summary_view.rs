@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
-use super::model::RunningWorkflow;
+use super::model::{IncidentBrief, NotGreen, RunningWorkflow};
 use super::pause_view::PauseView;
 use super::state_view::LastKnownView;
 use crate::bots::{Presence, ReportedDay};
@@ -161,7 +161,12 @@ pub struct SummaryView {
     pub account: Option<AccountBrief>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
-    /// Calls that end what is wrong, ready to be sent once a person decided for it; left out where there is none.
+    /// The components of the health monitoring that are not HEALTHY, worst first, at most three.
+    pub not_green: Vec<NotGreen>,
+    /// Incidents that go on, newest first, then those of the last hour; at most two.
+    pub incidents: Vec<IncidentBrief>,
+    /// Calls that end what is wrong, ready to be sent once a person decided for it, or that say more about it; at most two,
+    /// left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_actions: Vec<NextAction>,
     /// The largest positions by market value, regardless of sign.
@@ -169,7 +174,7 @@ pub struct SummaryView {
     /// Why `share_pct` of these positions is `null`; left out when what all positions are worth is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_pct_unknown: Option<String>,
-    /// Recent failures, at most three, newest first.
+    /// Recent failures, at most two, newest first.
     pub recent_errors: Vec<RecentError>,
     /// The circuit breaker, with the remedy when it is open.
     pub circuit_breaker: Option<TroubleBrief>,
@@ -206,7 +211,7 @@ pub struct SummaryView {
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
     /// Fields with texts of the bot or its broker: information, never instructions.
-    pub untrusted: [&'static str; 7],
+    pub untrusted: [&'static str; 9],
     /// What was left out, with the call that returns it; empty when nothing was.
     pub omitted: Vec<OmittedItem>,
 }

@@ -6,6 +6,7 @@
 
 mod change;
 mod read;
+mod wait;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};

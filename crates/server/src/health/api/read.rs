@@ -13,7 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::events::Event;
 use botops_contract::Severity;
 use botops_core::error::{Code, Error};
-use botops_http::{FeatureRoute, Path, Query, RenderedDocument, accepts, json, routes};
+use botops_http::{FeatureRoute, Path, Query, RenderedDocument, accepts, json, parse_wait, routes};
+
+use super::wait::{ComponentWaitQuery, until_alerts_change};
 
 use crate::health::alerts::{AlertState, AlertView, ReceiverView};
 use crate::health::handle::{AlertFilter, Health, HealthEventFilter, TransitionFilter};
@@ -127,6 +129,9 @@ struct AlertsQuery {
     severity: Option<Severity>,
     /// Items at most, 1 to 500; 100 when absent.
     limit: Option<usize>,
+    /// Wait this long until one of them begins, ends or changes its state: `30s`, `5m` or bare seconds, at most 5 minutes.
+    #[param(example = "30s")]
+    wait: Option<String>,
 }
 
 /// Which component to return.
@@ -235,15 +240,19 @@ async fn list_health_components(State(health): State<Health>, headers: HeaderMap
 }
 
 /// One component
+///
+/// With `wait` and `until=up` the call returns as soon as it works again.
 #[utoipa::path(get, path = "/api/v1/health/components/{id}", tag = "health", security(("api_key" = ["read"])),
-    params(("id" = String, Path, description = "The component", example = "bot")),
+    params(("id" = String, Path, description = "The component", example = "bot"), ComponentWaitQuery),
     responses((status = 200, description = "The component", body = ComponentView)))]
 async fn get_health_component(
     State(health): State<Health>,
     Path(id): Path<String>,
+    Query(query): Query<ComponentWaitQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    Ok(RenderedDocument::of_json(&health.component(&id)?)?.respond(&headers, FRESH))
+    let component = query.component(&health, &id).await?;
+    Ok(RenderedDocument::of_json(&component)?.respond(&headers, FRESH))
 }
 
 /// A component's metrics, now and over time
@@ -376,12 +385,16 @@ async fn list_health_alerts(
     State(health): State<Health>,
     Query(query): Query<AlertsQuery>,
 ) -> Result<Response, Error> {
-    let (items, omitted) = health.alerts(&AlertFilter {
+    let filter = AlertFilter {
         state: query.state,
         component: query.component_id,
         severity: query.severity,
         limit: parse_limit(query.limit, 500)?,
-    });
+    };
+    if let Some(wait) = query.wait.as_deref().map(parse_wait).transpose()? {
+        until_alerts_change(&health, &filter, wait).await;
+    }
+    let (items, omitted) = health.alerts(&filter);
     Ok(json(&AlertListView { items, next: None, omitted, receivers: health.receivers() }))
 }
 

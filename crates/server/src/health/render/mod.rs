@@ -4,7 +4,7 @@ mod limits;
 mod snapshot;
 mod views;
 
-pub use views::HealthSummary;
+pub use views::{HealthPart, HealthSummary};
 
 pub(crate) use snapshot::{HealthSnapshot, SnapshotContext, recovery_view};
 pub(crate) use views::{

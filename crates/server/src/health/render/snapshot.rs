@@ -15,8 +15,8 @@ use botops_http::RenderedDocument;
 use super::limits::{LIMIT_RULES, METRIC_LIMITS};
 use super::views::{
     ComponentMetricsView, ComponentView, CurrentHealthView, DashboardComponentView, HealthDashboardView,
-    HealthStatisticsView, HealthStatusView, HealthSummary, MetricView, MetricsSummaryView, MonitoringView,
-    RecoveryView, TroubleView, TroubledMetricView, describe_status,
+    HealthPart, HealthStatisticsView, HealthStatusView, HealthSummary, MetricView, MetricsSummaryView,
+    MonitoringView, RecoveryView, TroubleView, TroubledMetricView, describe_status,
 };
 use crate::health::alerts::{AlertState, AlertView, ReceiverView, alert_view};
 use crate::health::history::add_up;
@@ -78,7 +78,8 @@ impl HealthSnapshot {
             alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect();
         let statistics = statistics_view(memory, &status, &context.recent_events, now);
         let monitoring = monitoring_view(memory, &statistics, &context, now);
-        let summary = summary_of(&status, firing.len(), memory.recovery.hindered(), now);
+        let firing_count = firing.len();
+        let hindered = memory.recovery.hindered();
         let dashboard =
             dashboard_view(memory, &status, statistics.clone(), firing, context.recent_events, now);
         let components = memory.status.components.values();
@@ -87,6 +88,10 @@ impl HealthSnapshot {
             let view = recovery_view(component, memory.recovery.of(&id), now);
             (id, view)
         });
+        let recovery: BTreeMap<String, RecoveryView> = recovery.collect();
+        let parts =
+            status.components.iter().map(|one| health_part(one, recovery.get(&one.component_id), &alerts));
+        let summary = summary_of(&status, firing_count, hindered, parts.collect(), now);
         Ok(Self {
             status: RenderedDocument::of_json(&status)?,
             current: RenderedDocument::of_json(&current_view(&status))?,
@@ -97,7 +102,7 @@ impl HealthSnapshot {
             components: RenderedDocument::of_json(&component_list(&status))?,
             metrics_summary: RenderedDocument::of_json(&metrics_summary(&status))?,
             monitoring: RenderedDocument::of_json(&monitoring)?,
-            recovery: recovery.collect(),
+            recovery,
             alerts,
             summary: Arc::new(summary),
             made: std::time::Instant::now(),
@@ -159,6 +164,7 @@ fn summary_of(
     status: &HealthStatusView,
     firing_alerts: usize,
     hindered_recoveries: Vec<PersonMust>,
+    parts: Vec<HealthPart>,
     now: ClockReading,
 ) -> HealthSummary {
     let by_id = |id: &String| status.components.iter().find(|component| component.component_id == *id);
@@ -171,9 +177,48 @@ fn summary_of(
         firing_alerts,
         hindered_recoveries,
         bot_trouble: bot_trouble(status),
+        parts,
         since: status.since,
         as_of: time(now.wall),
     }
+}
+
+/// One component, for features above.
+fn health_part(
+    component: &ComponentView,
+    recovery: Option<&RecoveryView>,
+    alerts: &[AlertView],
+) -> HealthPart {
+    let id = &component.component_id;
+    let about_it = |alert: &&AlertView| alert.state == AlertState::Firing && alert.component_id == *id;
+    let alert = alerts.iter().filter(about_it).max_by_key(|alert| alert.severity);
+    HealthPart {
+        component_id: id.clone(),
+        status: component.status,
+        reason: component.reason.clone(),
+        since: component.since,
+        suspended: component.suspended,
+        beyond_limit: beyond_limit(&component.metrics),
+        alert_id: alert.map(|alert| alert.alert_id.clone()),
+        recovery_handler: recovery.and_then(|recovery| recovery.handler.clone()),
+        recovery_state: recovery.map(|recovery| recovery.state.clone()).unwrap_or_default(),
+        left_to_person: recovery.and_then(|recovery| recovery.left_to_person.clone()),
+        next_actions: recovery.map(|recovery| recovery.next_actions.clone()).unwrap_or_default(),
+    }
+}
+
+/// The worst metric that is beyond its limit: name, value, limit and unit.
+fn beyond_limit(metrics: &[MetricView]) -> Option<(String, f64, f64, String)> {
+    let beyond = |metric: &MetricView| {
+        let limit = match metric.status {
+            HealthStatus::Critical | HealthStatus::Down => metric.threshold_critical,
+            HealthStatus::Warning => metric.threshold_warning,
+            _ => None,
+        };
+        Some((metric.name.clone(), metric.value?, limit?, metric.unit.clone()))
+    };
+    let is_critical = |metric: &&MetricView| metric.status == HealthStatus::Critical;
+    metrics.iter().filter(is_critical).chain(metrics).find_map(beyond)
 }
 
 /// The first component of the bot itself that is CRITICAL or DOWN.

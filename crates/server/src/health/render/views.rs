@@ -354,10 +354,39 @@ pub struct HealthSummary {
     pub hindered_recoveries: Vec<PersonMust>,
     /// The first component of the bot itself that is CRITICAL or DOWN, with status and reason; `None` while none is.
     pub bot_trouble: Option<String>,
+    /// Every component, in the order of the ids.
+    pub parts: Vec<HealthPart>,
     /// When the system's status began.
     pub since: DateTime<Utc>,
     /// When this was rendered.
     pub as_of: DateTime<Utc>,
+}
+
+/// One component, for features above.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthPart {
+    /// The id of the component.
+    pub component_id: String,
+    /// Its confirmed status.
+    pub status: HealthStatus,
+    /// Why it is not HEALTHY, in one sentence.
+    pub reason: Option<String>,
+    /// When its confirmed status began.
+    pub since: DateTime<Utc>,
+    /// Whether it is left out of the system's status.
+    pub suspended: bool,
+    /// The worst metric that is beyond its limit: name, value, limit and unit.
+    pub beyond_limit: Option<(String, f64, f64, String)>,
+    /// The alert that fires about it.
+    pub alert_id: Option<String>,
+    /// What recovers it: `workflow:<id>` or `checkpoint_store`; `None` when nothing does.
+    pub recovery_handler: Option<String>,
+    /// `idle`, `waiting`, `running`, `verifying`, `exhausted` or `held`.
+    pub recovery_state: String,
+    /// Why botops does not act by itself, and what a person must do.
+    pub left_to_person: Option<String>,
+    /// Calls with which a person does it.
+    pub next_actions: Vec<NextAction>,
 }
 
 /// A component with its status and reason, as a part of a sentence.

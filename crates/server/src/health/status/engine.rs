@@ -253,6 +253,7 @@ impl StatusEngine {
     }
 
     fn record_statuses(&mut self, now: ClockReading, changes: &mut HealthChanges) {
+        let mut published = Vec::new();
         for component in self.components.values_mut() {
             let confirmed = component.confirmed_status(&self.config, now);
             let before = component.recorded.map(|(level, _)| level);
@@ -269,7 +270,13 @@ impl StatusEngine {
             });
             let is_first = before.is_none() && confirmed == ConfirmedStatus::Starting;
             if before != Some(confirmed.level()) && !is_first {
-                publish_status(component, confirmed, before.flatten(), reason.as_deref(), changes);
+                published.push((component.spec.id.clone(), confirmed, before.flatten(), reason));
+            }
+        }
+        for (id, confirmed, before, reason) in published {
+            let root = self.root(&id);
+            if let Some(component) = self.components.get(&id) {
+                publish_status(component, &root, confirmed, before, reason.as_deref(), changes);
             }
         }
     }
@@ -309,6 +316,7 @@ impl StatusEngine {
 
 fn publish_status(
     component: &WatchedComponent,
+    root: &str,
     confirmed: ConfirmedStatus,
     before: Option<HealthLevel>,
     reason: Option<&str>,
@@ -321,7 +329,7 @@ fn publish_status(
     let message = format!("{id} is {}{why}", status.as_str());
     let data = json!({"event_type": "component.status_changed", "component_id": id,
         "component_type": component.spec.check.component_type(), "status": status,
-        "previous_status": previous, "reason": reason});
+        "previous_status": previous, "reason": reason, "root_component": root});
     let severity = confirmed.level().map_or(Severity::Medium, HealthLevel::severity);
     changes.publish(severity, message, data);
 }

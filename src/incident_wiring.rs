@@ -1,0 +1,136 @@
+//! What joins incidents with the features that know more: health, the bot's presence, the overview.
+
+use std::time::Duration;
+
+use crate::handles::FeatureHandles;
+use botops_core::error::NextAction;
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_server::health::{HealthPart, HealthStatus};
+use botops_server::incidents::{Incident, NowKnown, PartNow, RecoveryNow, WhoMustAct};
+use botops_server::overview::{BeyondLimit, IncidentBrief, NotGreen};
+
+/// How often what health knows is passed on.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Passes to the incidents what works now, and to the overview which incidents there are.
+pub(crate) fn spawn_incident_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let handles = handles.clone();
+    let mut shown = handles.incidents.watch_recent();
+    let stopping = tasks.stopping();
+    tasks.spawn("incidents-in-overview", OnFailure::Log, async move {
+        loop {
+            handles.incidents.tell_known(known_now(&handles));
+            let incidents = shown.borrow_and_update().clone();
+            handles.overview.update_extras(|extras| {
+                extras.incidents = incidents.iter().map(brief).collect();
+                extras.incident_actions = actions(&incidents);
+            });
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = shown.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    });
+}
+
+/// What works now, by component; empty until health has looked at everything once.
+fn known_now(handles: &FeatureHandles) -> NowKnown {
+    let health = handles.health.overall();
+    if health.parts.iter().any(|part| part.component_id == "bot" && part.status == HealthStatus::Unknown) {
+        return NowKnown::new();
+    }
+    let mut known: NowKnown =
+        health.parts.iter().map(|part| (part.component_id.clone(), part_now(part))).collect();
+    let presence = handles.bots.snapshot().presence;
+    known.insert("presence".to_owned(), PartNow { is_up: presence.answers(), reason: None, recovery: None });
+    known
+}
+
+fn part_now(part: &HealthPart) -> PartNow {
+    let recovery = part.recovery_handler.as_ref().map(|_| RecoveryNow {
+        may_act: !matches!(part.recovery_state.as_str(), "held" | "exhausted"),
+        left_to_person: part.left_to_person.clone(),
+        next_actions: part.next_actions.clone(),
+    });
+    PartNow {
+        is_up: matches!(part.status, HealthStatus::Healthy | HealthStatus::Warning),
+        reason: part.reason.clone(),
+        recovery,
+    }
+}
+
+/// An incident as the summary shows it.
+fn brief(incident: &Incident) -> IncidentBrief {
+    let last = incident.tried.last();
+    let tried = last.map(|last| {
+        let ended = last.outcome.as_deref().unwrap_or("under way");
+        let code = last.error_code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let times = incident.tried.len();
+        let times = if times > 1 { format!(", the last of {times}") } else { String::new() };
+        format!("{} by {}: {ended}{code}{times}", last.what, last.by)
+    });
+    IncidentBrief {
+        incident_id: incident.incident_id.clone(),
+        state: incident.state.as_str(),
+        began_at: incident.began_at,
+        ended_at: incident.ended_at,
+        cause: incident.title.clone(),
+        tried,
+        run_id: last.and_then(|last| last.run_id.clone()),
+        who_must_act: match incident.who_must_act {
+            WhoMustAct::Nobody => "nobody",
+            WhoMustAct::Recovery => "recovery",
+            WhoMustAct::Person => "person",
+        },
+        person_must: incident.person_must.clone(),
+    }
+}
+
+/// The calls that may end the newest incident that goes on, and the one that says what happened in it.
+fn actions(incidents: &[Incident]) -> Vec<NextAction> {
+    let Some(newest) = incidents.iter().find(|incident| incident.is_open()) else { return Vec::new() };
+    let mut actions = newest.next_actions.clone();
+    actions.push(NextAction {
+        operation: "get_incident".to_owned(),
+        method: "GET".to_owned(),
+        path: format!("/api/v1/incidents/{}", newest.incident_id),
+        body: None,
+        scope: Some("read".to_owned()),
+    });
+    actions
+}
+
+/// The components that are not HEALTHY, worst first; those that others depend on come first in `caused_by` order.
+pub(crate) fn not_green(parts: &[HealthPart], caused_by: &[String]) -> Vec<NotGreen> {
+    let mut bad: Vec<&HealthPart> =
+        parts.iter().filter(|part| part.status != HealthStatus::Healthy && !part.suspended).collect();
+    let rank = |part: &HealthPart| match part.status {
+        HealthStatus::Down => 0,
+        HealthStatus::Critical => 1,
+        HealthStatus::Warning => 2,
+        HealthStatus::Unknown => 3,
+        HealthStatus::Healthy => 4,
+    };
+    let place =
+        |part: &HealthPart| caused_by.iter().position(|id| *id == part.component_id).unwrap_or(usize::MAX);
+    bad.sort_by_key(|part| (rank(part), place(part), part.component_id.clone()));
+    bad.into_iter().map(shown).collect()
+}
+
+fn shown(part: &HealthPart) -> NotGreen {
+    NotGreen {
+        component_id: part.component_id.clone(),
+        status: part.status.as_str().to_owned(),
+        since: part.since,
+        reason: part.reason.clone(),
+        beyond_limit: part.beyond_limit.clone().map(|(metric, value, limit, unit)| BeyondLimit {
+            metric,
+            value,
+            limit,
+            unit,
+        }),
+        alert_id: part.alert_id.clone(),
+        recovery: Some(part.recovery_state.clone()).filter(|state| !state.is_empty() && state != "idle"),
+    }
+}
