@@ -20,7 +20,9 @@ pub(crate) fn spawn_incident_publishing(handles: &FeatureHandles, tasks: &Tasks)
     tasks.spawn("incidents-in-overview", OnFailure::Log, async move {
         loop {
             handles.incidents.tell_known(known_now(&handles));
-            let incidents = shown.borrow_and_update().clone();
+            let mut incidents = shown.borrow_and_update().as_ref().clone();
+            // What is about the bot itself comes first, then the newest.
+            incidents.sort_by_key(|one| (!one.is_open(), !one.is_of_bot()));
             handles.overview.update_extras(|extras| {
                 extras.incidents = incidents.iter().map(brief).collect();
                 extras.incident_actions = actions(&incidents);

@@ -32,17 +32,17 @@ async fn system_health_that_is_not_healthy_names_the_component_and_its_reason() 
     bot.change(|report| (report.phase, report.trading_enabled) = (BotPhase::Stopped, Some(false)));
     let running = beside(&bot, folder.path()).await;
     let named = || async {
-        let reason = summary(&running).await["system_health_reason"].clone();
-        reason.as_str().is_some_and(|why| why.contains("trading") && why.contains("manages"))
+        let not_green = summary(&running).await["not_green"].to_string();
+        not_green.contains("trading") && not_green.contains("manages")
     };
     until("the component is named", SOON, named).await;
     let request = running.request(reqwest::Method::GET, "/api/v1/summary").header("accept", "text/markdown");
     let page = request.send().await.unwrap().text().await.unwrap();
-    let row = page.lines().find(|line| line.starts_with("| system health")).unwrap().to_owned();
+    let row = page.lines().find(|line| line.starts_with("- trading CRITICAL since")).unwrap().to_owned();
     assert!(row.contains("trading") && row.contains("manages"), "{row}");
     bot.change(|report| (report.phase, report.trading_enabled) = (BotPhase::Running, Some(true)));
     let is_over = || async {
-        let reason = summary(&running).await["system_health_reason"].to_string();
+        let reason = summary(&running).await["not_green"].to_string();
         !reason.contains("trading")
     };
     until("it is over", SOON, is_over).await;

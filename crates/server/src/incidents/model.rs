@@ -169,6 +169,11 @@ impl Incident {
         self.state == IncidentState::Open
     }
 
+    /// Whether it is about the bot itself: that it is there, and its health.
+    pub fn is_of_bot(&self) -> bool {
+        self.components.keys().any(|component| ["presence", "bot"].contains(&component.as_str()))
+    }
+
     /// The number of the event that began it.
     pub fn first_seq(&self) -> u64 {
         self.incident_id.strip_prefix("inc-").and_then(|seq| seq.parse().ok()).unwrap_or_default()

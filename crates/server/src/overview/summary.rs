@@ -43,6 +43,8 @@ struct SummaryLimits {
     /// Components that are not HEALTHY.
     health: usize,
     incidents: usize,
+    /// Tokens for each text of a component and of an incident: who reads on finds it whole.
+    brief: usize,
     /// Tokens for each text of an error.
     error_text: usize,
     warnings: usize,
@@ -60,12 +62,13 @@ const NEXT_CALLS: usize = 2;
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 9] = [
+const LIMITS: [SummaryLimits; 10] = [
     SummaryLimits {
         positions: 5,
         errors: 2,
         health: 3,
         incidents: 2,
+        brief: 40,
         error_text: 45,
         warnings: 8,
         text: 60,
@@ -76,49 +79,43 @@ const LIMITS: [SummaryLimits; 9] = [
         errors: 2,
         health: 3,
         incidents: 2,
+        brief: 24,
         error_text: 30,
         warnings: 8,
-        text: 40,
+        text: 60,
         code: WHOLE_CODE,
     },
     SummaryLimits {
         positions: 3,
         errors: 2,
         health: 3,
-        incidents: 2,
+        incidents: 1,
+        brief: 24,
         error_text: 30,
         warnings: 8,
-        text: 40,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 4,
-        errors: 2,
-        health: 3,
-        incidents: 2,
-        error_text: 18,
-        warnings: 6,
-        text: 32,
+        text: 60,
         code: WHOLE_CODE,
     },
     SummaryLimits {
         positions: 3,
-        errors: 2,
-        health: 2,
-        incidents: 2,
-        error_text: 14,
-        warnings: 5,
-        text: 28,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 2,
         errors: 2,
         health: 2,
         incidents: 1,
-        error_text: 14,
-        warnings: 5,
-        text: 24,
+        brief: 20,
+        error_text: 20,
+        warnings: 8,
+        text: 40,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 3,
+        errors: 1,
+        health: 2,
+        incidents: 1,
+        brief: 16,
+        error_text: 20,
+        warnings: 6,
+        text: 40,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -126,9 +123,21 @@ const LIMITS: [SummaryLimits; 9] = [
         errors: 1,
         health: 2,
         incidents: 1,
-        error_text: 12,
-        warnings: 4,
-        text: 18,
+        brief: 16,
+        error_text: 14,
+        warnings: 5,
+        text: 32,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 2,
+        errors: 1,
+        health: 1,
+        incidents: 1,
+        brief: 12,
+        error_text: 14,
+        warnings: 5,
+        text: 28,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -136,7 +145,19 @@ const LIMITS: [SummaryLimits; 9] = [
         errors: 1,
         health: 1,
         incidents: 1,
-        error_text: 6,
+        brief: 10,
+        error_text: 8,
+        warnings: 4,
+        text: 18,
+        code: 8,
+    },
+    SummaryLimits {
+        positions: 1,
+        errors: 0,
+        health: 1,
+        incidents: 1,
+        brief: 8,
+        error_text: 0,
         warnings: 3,
         text: 12,
         code: 8,
@@ -146,6 +167,7 @@ const LIMITS: [SummaryLimits; 9] = [
         errors: 0,
         health: 0,
         incidents: 0,
+        brief: 0,
         error_text: 0,
         warnings: 2,
         text: 6,
@@ -232,11 +254,13 @@ impl<'a> SummarySource<'a> {
         let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
             reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect()
         });
+        let mut brief = TextClipper { tokens: limits.brief, cut: 0 };
         let not_green = &self.moment.extras.not_green;
-        let not_green = not_green.iter().take(limits.health).map(|one| clipper.clip_component(one)).collect();
+        let not_green = not_green.iter().take(limits.health).map(|one| brief.clip_component(one));
+        let not_green: Vec<NotGreen> = not_green.collect();
         let incidents = &self.moment.extras.incidents;
-        let incidents =
-            incidents.iter().take(limits.incidents).map(|one| clipper.clip_incident(one)).collect();
+        let incidents = incidents.iter().take(limits.incidents).map(|one| brief.clip_incident(one)).collect();
+        clipper.cut += brief.cut;
         let breaker_active = state.health.circuit_breaker_active;
         let mut view = SummaryView {
             mode: state.mode,
@@ -294,6 +318,7 @@ impl<'a> SummarySource<'a> {
                 .extras
                 .system_health_reason
                 .as_deref()
+                .filter(|_| not_green.is_empty())
                 .map(|reason| clipper.clip(reason)),
             workflow: self.moment.extras.workflow.as_ref().map(|run| RunningWorkflow {
                 workflow_id: clipper.clip(&run.workflow_id),

@@ -192,8 +192,8 @@ pub struct SummaryView {
     /// Overall status of the system health checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_health: Option<String>,
-    /// The components that decide it, each with its status and reason; left out while it is healthy. `GET health/status`
-    /// has all of them.
+    /// The components that decide it, each with its status and reason; left out while it is healthy, and where `not_green`
+    /// names them. `GET health/status` has all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_health_reason: Option<String>,
     /// The workflow run in progress; left out when there is none.

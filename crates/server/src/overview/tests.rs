@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::bot_health::BotHealthStatus;
-use super::model::{ConfigSync, OverviewExtras, RunningWorkflow};
+use super::model::{BeyondLimit, ConfigSync, IncidentBrief, NotGreen, OverviewExtras, RunningWorkflow};
 use super::moment::StateMoment;
 use super::state_view::StateView;
 use super::warning::Warning;
@@ -527,6 +527,8 @@ proptest! {
                 step: Some(text(0)),
             }),
             warnings: (0..warnings).map(|at| Warning::with_remedy(&text(at), &text(at + 1))).collect(),
+            not_green: (0..10).map(|n| broken_component(text(n), text(n + 1))).collect(),
+            incidents: (0..10).map(|n| an_incident(text(n), text(n + 2))).collect(),
             ..OverviewExtras::default()
         };
         let summary = render(&snapshot, &extras);
@@ -534,6 +536,63 @@ proptest! {
         prop_assert!(summary["position_count"].as_u64() == Some(positions as u64));
         prop_assert!(summary["omitted"].as_array().unwrap().iter().any(|left| left["what"] == "errors"));
     }
+}
+
+fn broken_component(id: String, reason: String) -> NotGreen {
+    let beyond = BeyondLimit {
+        metric: "errors_last_hour".to_owned(),
+        value: 500.0,
+        limit: 10.0,
+        unit: "errors".to_owned(),
+    };
+    NotGreen {
+        component_id: id,
+        status: "CRITICAL".to_owned(),
+        since: DateTime::UNIX_EPOCH,
+        reason: Some(reason),
+        beyond_limit: Some(beyond),
+        alert_id: Some("01a229a4-ddf1-7005-98a1-8da50b78dcd9".to_owned()),
+        recovery: Some("exhausted".to_owned()),
+    }
+}
+
+fn an_incident(cause: String, must: String) -> IncidentBrief {
+    IncidentBrief {
+        incident_id: "inc-1041".to_owned(),
+        state: "open",
+        began_at: DateTime::UNIX_EPOCH,
+        ended_at: None,
+        tried: Some(cause.clone()),
+        cause,
+        run_id: Some("01a229a4-ddf1-7005-98a1-8da50b78dcd9".to_owned()),
+        who_must_act: "person",
+        person_must: Some(must),
+    }
+}
+
+/// What is not green stands in the summary whole, with its limit, beside the errors and positions of a bad day.
+#[test]
+fn what_is_not_green_and_the_incidents_of_the_hour_are_named_and_the_rest_is_counted() {
+    let snapshot = seen_with(|_| {});
+    let extras = OverviewExtras {
+        system_health: Some("degraded".to_owned()),
+        not_green: (0..5)
+            .map(|n| broken_component(format!("part-{n}"), "it answers 500".to_owned()))
+            .collect(),
+        incidents: (0..4).map(|_| an_incident("the bot is gone".to_owned(), "start it".to_owned())).collect(),
+        ..OverviewExtras::default()
+    };
+    let summary = render(&snapshot, &extras);
+    let not_green = summary["not_green"].as_array().unwrap();
+    assert_eq!(not_green.len(), 3, "{summary:#}");
+    assert_eq!(not_green[0]["beyond_limit"]["limit"], 10.0);
+    assert_eq!(summary["incidents"].as_array().unwrap().len(), 2, "{summary:#}");
+    let left = |what: &str| {
+        let omitted = summary["omitted"].as_array().unwrap();
+        omitted.iter().find(|left| left["what"] == what).map(|left| left["count"].clone())
+    };
+    assert_eq!((left("not_green"), left("incidents")), (Some(2.into()), Some(2.into())), "{summary:#}");
+    assert_eq!(render(&snapshot, &extras), summary, "one snapshot at one instant is one summary");
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) struct ComponentWaitQuery {
     #[param(example = "30s")]
     wait: Option<String>,
     /// `green` (HEALTHY), `up` (HEALTHY or WARNING) or `changed`, which is the default; only with `wait`.
+    #[param(inline)]
     until: Option<ComponentUntil>,
 }
 
