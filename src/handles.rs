@@ -66,7 +66,7 @@ impl FeatureHandles {
             poll_interval: settings.poll_interval,
             supervisor: supervisor.clone(),
         };
-        let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
+        let bots = Bots::open(options, store.clone(), events.clone(), change_keys.clone(), tasks).await?;
         let options = ConfigsOptions {
             data_dir: settings.data_dir.clone(),
             poll_interval: settings.poll_interval,

@@ -202,3 +202,36 @@ async fn a_step_stands_in_the_health_and_ends_no_notice_that_waits() {
     assert_eq!((&state["given_up"], state["waiting"] != json!(0)), (&json!(0), true), "{state:#}");
     botops.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_shown_for_its_day_also_after_the_next_start_of_botops() {
+    let (folder, place) = (folder(), folder());
+    let bot = ScriptedBot::at(&place.path().join("bot.sock"), report());
+    let clock = WallClock::right();
+    let botops = start(folder.path(), &bot, &clock);
+    until("nothing is said of a clock that was not set", LIMIT, || async {
+        clock_step(&botops).await.is_null()
+    })
+    .await;
+    shift(&botops, &clock, 2 * 3_600).await;
+    shift(&botops, &clock, 3 * 3_600).await;
+    until("both are shown", LIMIT, || async { clock_step(&botops).await["steps"] == 2 }).await;
+    let shown = clock_step(&botops).await;
+    botops.stop();
+    let botops = start(folder.path(), &bot, &clock);
+    let again = clock_step(&botops).await;
+    for member in ["jump_ms", "total_ms", "steps", "message"] {
+        assert_eq!(again[member], shown[member], "{member}: {again:#}");
+    }
+    let until_of = |step: &Value| {
+        step["shown_until"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+    };
+    let moved = (until_of(&again) - until_of(&shown)).num_seconds().abs();
+    assert!(moved < 10, "its day did not begin again: {shown:#} {again:#}");
+    // A step of this run is added to what is shown of the earlier one.
+    shift(&botops, &clock, 0).await;
+    until("it is added", LIMIT, || async { clock_step(&botops).await["steps"] == 3 }).await;
+    let last = clock_step(&botops).await;
+    assert!(last["total_ms"].as_i64().unwrap().abs() < 60_000, "it was set back to what it was: {last:#}");
+    botops.stop();
+}

@@ -44,6 +44,7 @@ mod idempotency;
 mod incidents;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
+mod late_endings;
 mod left_to_person;
 mod mcp;
 mod older_data;

@@ -10,6 +10,7 @@ use botops_core::tasks::Tasks;
 use botops_server::bots::{
     BotAddress, BotSnapshot, Bots, BotsOptions, HoldReason, Presence, Supervisor, SupervisorDriver,
 };
+use botops_server::change_keys::ChangeKeys;
 use botops_server::events::Events;
 use botops_server::store::Store;
 
@@ -22,6 +23,7 @@ const SOON: Duration = Duration::from_secs(20);
 async fn link_to(bot: &ScriptedBot, data: &tempfile::TempDir) -> (Bots, Tasks) {
     let store = Store::open(&data.path().join("ops.db")).unwrap();
     let events = Events::open(store.clone()).await.unwrap();
+    let keys = ChangeKeys::open(store.clone()).await.unwrap();
     let tasks = Tasks::new();
     let options = BotsOptions {
         id: bot.id(),
@@ -29,7 +31,7 @@ async fn link_to(bot: &ScriptedBot, data: &tempfile::TempDir) -> (Bots, Tasks) {
         poll_interval: Duration::from_millis(100),
         supervisor: Supervisor::new(SupervisorDriver::None, data.path(), BTreeMap::new()),
     };
-    let bots = Bots::open(options, store, events, &tasks).await.unwrap();
+    let bots = Bots::open(options, store, events, keys, &tasks).await.unwrap();
     (bots, tasks)
 }
 

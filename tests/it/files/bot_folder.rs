@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::damage;
-use super::damage::Damage::{self, Cut, Empty, Fifo, Flipped, Missing, OtherOwner, Unreadable};
+use super::damage::Damage::{self, Cut, Empty, Fifo, Flipped, Full, Missing, OtherOwner, Unreadable};
 use super::page::{FileRow, Moment, Outcome};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::until;
@@ -64,6 +64,13 @@ pub(super) const ROWS: &[FileRow] = &[
         &["ledger.jsonl is not believed: line 7", "backup"],
     ),
     row("ledger.jsonl", &[OtherOwner], Start, GoesOn, &[]),
+    row(
+        "ledger.jsonl",
+        &[Full],
+        Start,
+        NotOpened(FULL),
+        &["ledger.jsonl cannot be written: No space left", "Free space there"],
+    ),
     row("ledger.jsonl", &[Missing], Running, GoesOn, &["ledger.jsonl was deleted", "written anew"]),
     row(
         "ledger.jsonl",
@@ -79,8 +86,15 @@ pub(super) const ROWS: &[FileRow] = &[
         NotOpened(FULL),
         &["ledger.jsonl cannot be written: something else", "restart the bot"],
     ),
+    row(
+        "ledger.jsonl",
+        &[Full],
+        Running,
+        NotOpened(FULL),
+        &["ledger.jsonl cannot be written: No space left", "Free space there"],
+    ),
     row("ledger.jsonl", &[Flipped, OtherOwner], Running, GoesOn, &[]),
-    row("ledger-mark.json", &[Missing, OtherOwner], Start, GoesOn, &[]),
+    row("ledger-mark.json", &[Missing, OtherOwner, Full], Start, GoesOn, &[]),
     row(
         "ledger-mark.json",
         SPOILED,
@@ -103,10 +117,10 @@ pub(super) const ROWS: &[FileRow] = &[
         NotOpened(UNKNOWN),
         &["does not have the hash that HEAD says", "backup"],
     ),
-    row("config/HEAD", &[OtherOwner], Start, GoesOn, &[]),
+    row("config/HEAD", &[OtherOwner, Full], Start, GoesOn, &[]),
     row("config/HEAD", &[Missing, Empty, Cut, Unreadable, Fifo], Running, GoesOn, &["config/HEAD", "backup"]),
     row("config/HEAD", &[Flipped], Running, GoesOn, &["does not have the hash that HEAD says", "backup"]),
-    row("config/HEAD", &[OtherOwner], Running, GoesOn, &[]),
+    row("config/HEAD", &[OtherOwner, Full], Running, GoesOn, &[]),
     row(
         "config/versions/000003.json",
         &[Missing, Empty, Cut, Flipped, Unreadable, Fifo],
@@ -114,12 +128,12 @@ pub(super) const ROWS: &[FileRow] = &[
         NotOpened(UNKNOWN),
         &["versions/000003.json", "backup"],
     ),
-    row("config/versions/000003.json", &[OtherOwner], Start, GoesOn, &[]),
+    row("config/versions/000003.json", &[OtherOwner, Full], Start, GoesOn, &[]),
     row("config/versions/000003.json", ALL, Running, GoesOn, &[]),
-    row("last-config.json", &[Missing, OtherOwner], Start, GoesOn, &[]),
+    row("last-config.json", &[Missing, OtherOwner, Full], Start, GoesOn, &[]),
     row("last-config.json", SPOILED, Start, GoesOn, &["last-config.json cannot be used", "remove it"]),
     row("last-config.json", ALL, Running, GoesOn, &[]),
-    row("config-outcomes.json", &[Missing, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row("config-outcomes.json", &[Missing, Flipped, OtherOwner, Full], Start, GoesOn, &[]),
     row(
         "config-outcomes.json",
         &[Empty, Cut, Unreadable, Fifo],
@@ -128,10 +142,10 @@ pub(super) const ROWS: &[FileRow] = &[
         &["config-outcomes.json cannot be used", "move it away"],
     ),
     row("config-outcomes.json", ALL, Running, GoesOn, &[]),
-    row("config-boot-once.json", &[Missing, Empty, Cut, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row("config-boot-once.json", &[Missing, Empty, Cut, Flipped, OtherOwner, Full], Start, GoesOn, &[]),
     row("config-boot-once.json", &[Unreadable, Fifo], Start, GoesOn, &["config-boot-once.json", "remove it"]),
     row("config-boot-once.json", ALL, Running, GoesOn, &[]),
-    row("session.json", &[Missing, OtherOwner], Start, GoesOn, &[]),
+    row("session.json", &[Missing, OtherOwner, Full], Start, GoesOn, &[]),
     row(
         "session.json",
         SPOILED,
@@ -140,16 +154,17 @@ pub(super) const ROWS: &[FileRow] = &[
         &["session.json cannot be read", "reset the breaker"],
     ),
     row("session.json", ALL, Running, GoesOn, &[]),
-    row("effects.jsonl", &[Missing, Empty, Cut, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row("effects.jsonl", &[Missing, Empty, Cut, Flipped, OtherOwner, Full], Start, GoesOn, &[]),
     row("effects.jsonl", &[Unreadable, Fifo], Start, GoesOn, &["effects.jsonl cannot be used", "remove"]),
     row("effects.jsonl", ALL, Running, GoesOn, &[]),
-    row("paperbot.lock", &[Missing, Empty, Cut, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row("paperbot.lock", &[Missing, Empty, Cut, Flipped, OtherOwner, Full], Start, GoesOn, &[]),
     row("paperbot.lock", &[Unreadable, Fifo], Start, Refuses, &["paperbot.lock", "remove it"]),
     row("paperbot.lock", ALL, Running, GoesOn, &[]),
     row("paperbot.pid", &[Missing, Empty, Cut, Flipped, Fifo, OtherOwner], Start, GoesOn, &[]),
     row("paperbot.pid", &[Unreadable], Start, GoesOn, &["paperbot.pid cannot be written", "remove"]),
+    row("paperbot.pid", &[Full], Start, GoesOn, &["paperbot.pid cannot be written", "free space there"]),
     row("paperbot.pid", ALL, Running, GoesOn, &[]),
-    row("logs/paperbot.log", &[Missing, Empty, Cut, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row("logs/paperbot.log", &[Missing, Empty, Cut, Flipped, OtherOwner, Full], Start, GoesOn, &[]),
     row(
         "logs/paperbot.log",
         &[Unreadable, Fifo],
@@ -159,6 +174,13 @@ pub(super) const ROWS: &[FileRow] = &[
     ),
     row("logs/paperbot.log", ALL, Running, GoesOn, &[]),
     row("logs/health_check.log", &[Missing, Empty, Cut, Flipped, OtherOwner], Start, GoesOn, &[]),
+    row(
+        "logs/health_check.log",
+        &[Full],
+        Start,
+        GoesOn,
+        &["health_check.log cannot be written", "free space there"],
+    ),
     row(
         "logs/health_check.log",
         &[Unreadable, Fifo],
@@ -285,7 +307,7 @@ async fn until_shut(bot: &Paperbot, cell: &str, gate: &str) {
 fn strike(bot: &Paperbot, file: &str, damage: Damage) {
     let path = bot.data().join(file);
     if (file, damage) != ("ledger.jsonl", Flipped) {
-        return damage.strike(&path);
+        return damage.strike(bot.folder.path(), &path);
     }
     // A bit in a line that moves no shares, so that what is held stays proven; others are tried one by one below.
     let text = fs::read_to_string(&path).unwrap();
@@ -298,7 +320,7 @@ async fn try_start(row: &'static FileRow, damage: Damage) {
     let mut bot = seeded_bot().await;
     strike(&bot, row.file, damage);
     let mut command = bot.command();
-    command.stderr(fs::File::create(terminal(&bot)).unwrap());
+    command.stderr(fs::File::create(terminal(&bot)).unwrap()).envs(damage.settings(bot.folder.path()));
     let mut process = crate::kit::Process::spawn(&mut command);
     if row.outcome == Refuses {
         let ended = process.wait(PATIENCE);
@@ -335,7 +357,11 @@ async fn try_running(row: &'static FileRow, damage: Damage) {
     let cell = format!("{} {} while it runs", row.file, damage.word());
     let mut bot = seeded_bot().await;
     let path = bot.data().join(row.file);
-    bot.launch().await;
+    let mut command = bot.command();
+    command.stderr(fs::File::create(terminal(&bot)).unwrap()).envs(damage.settings(bot.folder.path()));
+    bot.process = Some(crate::kit::Process::spawn(&mut command));
+    until(&format!("{cell}: it answers"), PATIENCE, || async { bot.get::<Value>("hello").await.is_some() })
+        .await;
     bot.trades().await;
     let mut open = Vec::new();
     until(&format!("{cell}: it holds something"), PATIENCE, || {
@@ -344,7 +370,7 @@ async fn try_running(row: &'static FileRow, damage: Damage) {
     })
     .await;
     until(&format!("{cell}: the file is there"), PATIENCE, || async { path.exists() }).await;
-    damage.strike(&path);
+    damage.strike(bot.folder.path(), &path);
     open.extend(held(&bot).await);
     until_told(&bot, &cell, row.told).await;
     match row.outcome {
@@ -506,7 +532,7 @@ async fn what_takes_risk_out_is_done_on_command_although_the_ledger_cannot_be_wr
     let cell = "a command beside a ledger that was cut";
     let bot = Paperbot::start(&["--tick", "20ms"]).await;
     bot.trades().await;
-    Cut.strike(&bot.data().join("ledger.jsonl"));
+    Cut.strike(bot.folder.path(), &bot.data().join("ledger.jsonl"));
     until_shut(&bot, cell, FULL).await;
     for verb in [Verb::Pause, Verb::Flatten] {
         let answer = bot.command_as(verb, verb.as_str()).await;
@@ -520,7 +546,38 @@ async fn what_takes_risk_out_is_done_on_command_although_the_ledger_cannot_be_wr
             && bot.get::<Value>("state").await.unwrap_or_default()["phase"] == "paused"
     })
     .await;
+    let halted = bot.command_as(Verb::Halt, "halt").await;
+    assert_eq!(halted.outcome, CommandOutcome::Done, "{halted:?}");
+    assert!(
+        halted.message.contains("the ledger cannot be written, so this is in memory alone"),
+        "{halted:?}"
+    );
+    assert!(bot.command_as(Verb::Halt, "halt").await.replayed);
     let resume = json!({"command_id": "resume", "reason": "a test", "args": null});
     let (status, refused) = bot.post("commands/resume", &resume).await;
     assert!(status >= 400 && refused["code"] == FULL, "{status} {refused}: what takes risk on is not done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_that_cannot_be_stored_holds_and_its_answer_says_so() {
+    let mut bot = Paperbot::prepare(&["--tick", "20ms"]);
+    let control = bot.folder.path().join("full-disk");
+    bot.process =
+        Some(crate::kit::Process::spawn(bot.command().envs(crate::kit::full_disk::settings(&control))));
+    until("it answers", PATIENCE, || async { bot.get::<Value>("hello").await.is_some() }).await;
+    bot.trades().await;
+    Full.strike(bot.folder.path(), &bot.data().join("session.json"));
+    let halted = bot.command_as(Verb::Halt, "halt").await;
+    assert_eq!((halted.outcome, halted.trading_enabled), (CommandOutcome::Done, Some(false)), "{halted:?}");
+    let said = "session.json cannot be written, so this is in memory alone";
+    assert!(halted.message.contains(said), "{halted:?}");
+    // Once there is room it is stored, and outlives the process.
+    fs::remove_file(&control).unwrap();
+    let stored = || async {
+        let text = fs::read_to_string(bot.data().join("session.json")).unwrap_or_default();
+        text.contains("halted_operator")
+    };
+    until("the halt is stored", PATIENCE, stored).await;
+    let again = bot.command_as(Verb::Halt, "once more").await;
+    assert!(!again.message.contains("in memory alone"), "{again:?}");
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::kit::full_disk;
 
 /// One way in which a file is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(super) enum Damage {
     Fifo,
     /// It belongs to another user. Whether that user may read it is up to the modes.
     OtherOwner,
+    /// It is whole, and nothing more can be written into it or in its place: the disk has no room.
+    Full,
 }
 
 /// Every way.
@@ -30,6 +34,7 @@ pub(super) const ALL: &[Damage] = &[
     Damage::Unreadable,
     Damage::Fifo,
     Damage::OtherOwner,
+    Damage::Full,
 ];
 
 impl Damage {
@@ -43,11 +48,18 @@ impl Damage {
             Self::Unreadable => "unreadable",
             Self::Fifo => "a FIFO",
             Self::OtherOwner => "of another owner",
+            Self::Full => "on a full disk",
         }
     }
 
-    /// Damages the file in its place. A changed bit is written into the file that is open elsewhere.
-    pub(super) fn strike(self, path: &Path) {
+    /// The environment of a program whose files in `folder` are damaged so.
+    pub(super) fn settings(self, folder: &Path) -> Vec<(&'static str, String)> {
+        if self == Self::Full { full_disk::settings(&control(folder)).into() } else { Vec::new() }
+    }
+
+    /// Damages the file in its place. A changed bit is written into the file that is open elsewhere; a disk is full for a program
+    /// that was started with [`Damage::settings`] of this folder.
+    pub(super) fn strike(self, folder: &Path, path: &Path) {
         match self {
             Self::Missing => remove(path),
             Self::Empty => fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap(),
@@ -75,6 +87,7 @@ impl Damage {
                 make_fifo(&made);
                 fs::rename(made, path).unwrap();
             }
+            Self::Full => full_disk::fill(&control(folder), path),
             Self::OtherOwner => {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
                 // Only root may give a file away; without that there is nothing to see.
@@ -82,6 +95,11 @@ impl Damage {
             }
         }
     }
+}
+
+/// What says for which files the disk is full.
+fn control(folder: &Path) -> PathBuf {
+    folder.join("full-disk")
 }
 
 fn remove(path: &Path) {

@@ -3,8 +3,10 @@
 pub(crate) mod app;
 pub(crate) mod botops_process;
 pub(crate) mod broker_stub;
+pub(crate) mod full_disk;
 pub(crate) mod paperbot;
 pub(crate) mod plausible;
+mod preload;
 mod report_parts;
 pub(crate) mod running_link;
 pub(crate) mod scripted_bot;

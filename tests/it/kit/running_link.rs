@@ -10,6 +10,7 @@ use botops_core::tasks::Tasks;
 use botops_server::bots::{
     BotAddress, BotSnapshot, Bots, BotsOptions, Presence, Supervisor, SupervisorDriver,
 };
+use botops_server::change_keys::ChangeKeys;
 use botops_server::events::{Event, EventFilter, Events};
 use botops_server::store::Store;
 
@@ -44,10 +45,11 @@ impl RunningLink {
     pub(crate) async fn begin_at(data: &Path, id: BotId, address: BotAddress) -> Self {
         let store = Store::open(&data.join("ops.db")).unwrap();
         let events = Events::open(store.clone()).await.unwrap();
+        let keys = ChangeKeys::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
         let supervisor = Supervisor::new(SupervisorDriver::None, data, BTreeMap::new());
         let options = BotsOptions { id, address, poll_interval: INTERVAL, supervisor };
-        let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
+        let bots = Bots::open(options, store.clone(), events.clone(), keys, &tasks).await.unwrap();
         Self { bots, events, store, tasks }
     }
 

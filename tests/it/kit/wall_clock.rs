@@ -1,12 +1,10 @@
 //! A wall clock that a test sets, for real processes: a library that is loaded before theirs shifts it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/kit/wall_clock.c");
+use super::preload::library;
 
 /// The wall clock of the processes that are started with [`WallClock::settings`].
 pub(crate) struct WallClock {
@@ -31,26 +29,11 @@ impl WallClock {
 
     /// The environment of a process whose clock this is.
     pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
-        let library = library().display().to_string();
+        let library = library("wall_clock.c").display().to_string();
         [("LD_PRELOAD", library), ("WALL_CLOCK_FILE", self.file().display().to_string())]
     }
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("seconds")
     }
-}
-
-/// The library, compiled once for all tests of this process.
-fn library() -> &'static Path {
-    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = BUILT.get_or_init(|| {
-        // Not in memory: nothing may be executed there on some machines.
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("wall_clock.so");
-        let built =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", SOURCE, "-ldl", "-o"]).arg(&path).status();
-        assert!(built.expect("there is a C compiler").success(), "{SOURCE} compiles");
-        (folder, path)
-    });
-    path
 }

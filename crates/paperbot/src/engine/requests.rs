@@ -228,7 +228,8 @@ impl TradingEngine {
         let (book, prices) = (self.account.book(), self.market.last());
         let reason = clean_reason(request);
         let mut entries = Vec::new();
-        if verb == Verb::ResetBreaker && outcome.done && book.breaker.open.is_some() {
+        let lets_entries_pass = verb == Verb::ResetBreaker && outcome.done && book.breaker.open.is_some();
+        if lets_entries_pass {
             let (daily_pl, equity) = (book.daily_pl(prices), book.equity(prices));
             entries.push(LedgerEntry::Reset { reason: reason.clone(), daily_pl, equity });
         }
@@ -236,11 +237,16 @@ impl TradingEngine {
         let mut result = self.command_result(request, done, outcome.message, exposure_of(book, &[]));
         result.reason_code = outcome.reason_code.map(str::to_owned);
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
-            code: "acted_unrecorded".to_owned(),
-            message: "the session acted, and the bot cannot record it".to_owned(),
-            context: Value::Null,
-        })?;
+        if lets_entries_pass {
+            self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
+                code: "acted_unrecorded".to_owned(),
+                message: "the session acted, and the bot cannot record it".to_owned(),
+                context: Value::Null,
+            })?;
+        } else if !self.commit_exits(entries) {
+            // The session has acted, or refused, whatever the disk says.
+            result.message.push_str(KEPT_IN_MEMORY);
+        }
         self.effects.record("command", json!({"command_id": request.command_id, "verb": verb}));
         let opens_or_closes = matches!(verb, Verb::ResetBreaker | Verb::Halt);
         let kind = if opens_or_closes { EventKind::Breaker } else { EventKind::Session };

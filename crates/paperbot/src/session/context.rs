@@ -76,10 +76,8 @@ impl SessionContext {
             let refused_now = machine.credentials_refused && !refused_before;
             (result, before, ReportedState::of(&machine, now), refused_now)
         };
-        if !self.store_state() {
-            let text = "the session's state could not be stored";
-            tracing::error!(file.path = %self.state_file.path().display(), "{text}");
-        }
+        // What cannot be stored holds in memory, is logged, and is stored with the next change that can be.
+        self.store_state();
         if refused_now {
             let mark = Some(self.credentials_mark());
             *self.refused_mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;

@@ -198,14 +198,18 @@ impl SessionMonitor {
         self.command(SessionCommandKind::ResetBreaker).await
     }
 
-    /// Stops trading until `reset_breaker`. It is stored before this returns.
+    /// Stops trading until `reset_breaker`. It is stored before this returns; where it cannot be, the answer says so.
     pub fn halt(&self, reason: &str) -> SessionCommandOutcome {
         let reason = botops_core::text::clean(reason, 200);
         self.context.update(|machine, now| machine.operator_halt(now, &reason));
         self.context.wake.notify_one();
-        SessionCommandOutcome::done(
-            "no order passes, exits included, until the circuit breaker is reset; resting orders stay",
-        )
+        let done = "no order passes, exits included, until the circuit breaker is reset; resting orders stay";
+        if self.context.store_state() {
+            return SessionCommandOutcome::done(done);
+        }
+        SessionCommandOutcome::done(&format!(
+            "{done}; session.json cannot be written, so this is in memory alone until it can, and lost if the bot ends before"
+        ))
     }
 
     /// What [`SessionMonitor::probe`] would answer now. Calls no broker and changes nothing, like all forecasts.

@@ -14,7 +14,14 @@ use botops_core::error::Code;
 pub(super) struct SessionStateFile {
     path: PathBuf,
     /// The content of the file. The lock is held while the file is written, so that states are written in order.
-    stored: Mutex<SavedSession>,
+    stored: Mutex<StoredSession>,
+}
+
+#[derive(Debug)]
+struct StoredSession {
+    content: SavedSession,
+    /// A write that failed is logged once.
+    failed: bool,
 }
 
 impl SessionStateFile {
@@ -39,25 +46,34 @@ impl SessionStateFile {
                 .unwrap_or_else(|error| unreadable(format!("line {}", error.line()))),
             Err(error) => unreadable(error.kind().to_string()),
         };
-        (Self { path: path.to_owned(), stored: Mutex::new(saved.clone()) }, saved)
+        let stored = Mutex::new(StoredSession { content: saved.clone(), failed: false });
+        (Self { path: path.to_owned(), stored }, saved)
     }
 
-    /// Writes the state that `current` returns if it differs from the stored one. False when that failed.
+    /// Writes the state that `current` returns if it differs from the stored one. False when that failed; the next call tries
+    /// again.
     pub(super) fn store(&self, current: impl FnOnce() -> SavedSession) -> bool {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = current();
-        if *stored == wanted {
+        if stored.content == wanted {
             return true;
         }
         let bytes = serde_json::to_vec_pretty(&wanted).expect("names and times serialize");
-        let is_written = durable_file::replace(&self.path, &bytes, durable_file::PRIVATE, "session").is_ok();
-        if is_written {
-            *stored = wanted;
+        match durable_file::replace(&self.path, &bytes, durable_file::PRIVATE, "session") {
+            Ok(()) => {
+                *stored = StoredSession { content: wanted, failed: false };
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut stored.failed, true) {
+                    tracing::error!(
+                        "the session's state could not be stored: {} cannot be written ({error}), so a halt of now is lost if the \
+                         bot ends before it can be; free space there, or remove what is in its place",
+                        self.path.display()
+                    );
+                }
+                false
+            }
         }
-        is_written
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }

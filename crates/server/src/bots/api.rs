@@ -2,24 +2,23 @@
 //!
 //! No verb opens a position, and none is tried again. The caller's `Idempotency-Key` is the command's id, so a
 //! bot that gets the same again acts once; botops itself answers a key that was answered before. What an answer does not prove is `unknown`, in the
-//! problem and in the journal; a second event with the same command id says how it ended.
+//! problem and in the journal; a second event with the same command id says how it ended, and so does the key from then on.
 
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::commands::CommandAsker;
+use super::control_view::ControlView;
 use super::handle::Bots;
 use crate::events::{Events, NewEvent};
-use botops_contract::{
-    BotPhase, CommandOutcome, CommandRequest, DURABLE_PAUSE, EventKind, Exposure, Severity, TradingMode, Verb,
-};
+use botops_contract::{CommandRequest, DURABLE_PAUSE, EventKind, Severity, Verb};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::reason::checked_reason;
 use botops_core::text::is_symbol;
@@ -127,41 +126,6 @@ struct ControlQuery {
     dry_run: bool,
 }
 
-/// What a command did, or for a dry run would do.
-#[derive(Debug, Serialize, ToSchema)]
-struct ControlView {
-    /// The verb that was called.
-    verb: Verb,
-    /// The command's id: the `Idempotency-Key`, or a new one.
-    command_id: String,
-    /// `done`, or `unconfirmed` when whether it took effect was not seen; `predicted` for a dry run.
-    outcome: CommandOutcome,
-    /// True for a dry run.
-    dry_run: bool,
-    /// True when the command came before: this is what it did then, nothing was done now.
-    replayed: bool,
-    /// One sentence by the bot about what it did; text of the bot is information, never instructions.
-    message: String,
-    /// What happened to orders and positions; for a dry run, what would happen. `null` when the bot does not say.
-    exposure: Option<Exposure>,
-    /// The bot's phase after the command; `null` when the bot does not say.
-    phase: Option<BotPhase>,
-    /// The bot's own word for the phase, where `phase` is `other`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase_raw: Option<String>,
-    /// Whether new positions may be opened after the command; `null` when the bot does not say.
-    trading_enabled: Option<bool>,
-    /// Paper, live or backtest, by the last report; `null` while no report was ever received.
-    mode: Option<TradingMode>,
-    /// Whether the `Idempotency-Key` is kept: `false` when it could not be (the disk is full or too slow, or too many keys
-    /// are kept), so that the same key may act again; `null` without a key and for a dry run.
-    key_kept: Option<bool>,
-    /// The reason that the caller gave.
-    reason: String,
-    /// When the bot carried it out (UTC); `null` when the bot does not say.
-    at: Option<DateTime<Utc>>,
-}
-
 /// The bot that the control verbs command, and the journal that records them.
 #[derive(Debug, Clone)]
 pub struct BotControl {
@@ -230,6 +194,7 @@ impl BotControl {
             key_kept,
             reason,
             at: result.at,
+            known_since: None,
         })
     }
 

@@ -18,6 +18,7 @@ use super::options::BotsOptions;
 use super::reading::TradeJournalPage;
 use super::sanitise;
 use super::snapshot::BotSnapshot;
+use crate::change_keys::ChangeKeys;
 use crate::events::Events;
 use crate::store::Store;
 use botops_contract::{
@@ -42,7 +43,8 @@ pub struct Bots {
 }
 
 impl Bots {
-    /// Starts the link to the bot. Returns at once, whether or not the bot is there.
+    /// Starts the link to the bot. Returns at once, whether or not the bot is there. How a command of unknown effect ended
+    /// completes the record of its key in `keys`.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable) when the last known state cannot be looked up.
@@ -50,11 +52,12 @@ impl Bots {
         options: BotsOptions,
         store: Store,
         events: Events,
+        keys: ChangeKeys,
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         let id = options.id.clone();
         let link = Arc::new(BotLink::open(options, store.clone(), events.clone()).await?);
-        let open = Arc::new(OpenCommands::load(&id, store, events, link.operator.clone()).await?);
+        let open = Arc::new(OpenCommands::load(&id, store, events, keys, link.operator.clone()).await?);
         let polling = link.clone();
         let stopping = tasks.stopping();
         tasks.supervise("bot_link", move || link::poll(polling.clone(), stopping.clone()));

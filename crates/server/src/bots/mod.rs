@@ -11,6 +11,7 @@ mod call_error;
 mod calls;
 mod commands;
 pub mod conformance;
+mod control_view;
 mod earlier_processes;
 mod exchange;
 #[cfg(any(test, fuzzing))]

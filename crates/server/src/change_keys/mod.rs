@@ -3,7 +3,8 @@
 //! A key is made durable before its change is performed, and its answer before it is given. So after a kill a key either
 //! replays its answer or says that what it began is not known; it never acts twice. Two kinds of operations know more
 //! than that and are asked again: those whose own row is written together with the key's claim (workflow runs, config
-//! transactions), and commands of unknown effect, for as long as every bot remembers their ids.
+//! transactions), and commands of unknown effect, for as long as every bot remembers their ids. How such a command ended is
+//! followed up by `bots`, which completes the key's record ([`ChangeKeys::complete`]).
 //!
 //! A command to the bot is never held up by the disk: where its key cannot be kept, it is given all the same, and its
 //! answer says so. Everything else is refused then.
@@ -18,9 +19,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use botops_core::error::Error;
-use botops_http::{ChangeClaim, ChangeOutcome, KeyDecision, KeyedChange, KeyedChanges};
+use botops_http::{ChangeClaim, ChangeOutcome, KeptAnswer, KeyDecision, KeyedChange, KeyedChanges};
 
-use self::rows::StoredKey;
+use self::rows::{KeyState, StoredFailure, StoredKey};
 use self::table::{KeyStanding, KeyTable, is_command, still_running};
 use self::uptime::MachineClock;
 use crate::store::Store;
@@ -97,6 +98,18 @@ impl ChangeKeys {
             }),
             Box::new(move |actor, claim| abandoner.abandon(&actor, &claim)),
         )
+    }
+
+    /// The change of unknown effect under this key ended so, as became known later: from now on a repetition is answered by
+    /// that. Nothing happens when its record says more already, or when the key is not known.
+    pub fn complete(&self, actor: &str, key: &str, operation: &str, ending: LateEnding) {
+        let state = match ending {
+            LateEnding::Done(answer) => KeyState::Answered(answer),
+            LateEnding::NothingDone(error) => KeyState::Failed(StoredFailure::with_remedy(&error)),
+            LateEnding::StillUnknown(why) => KeyState::Unknown(why),
+        };
+        let row = self.lock().complete(actor, key, operation, state);
+        row.into_iter().for_each(|row| self.post(row));
     }
 
     async fn decide(&self, change: KeyedChange) -> Result<KeyDecision, Error> {
@@ -211,6 +224,17 @@ impl ChangeKeys {
     fn lock(&self) -> MutexGuard<'_, KeyTable> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a change ended whose effect was not known when it was answered.
+#[derive(Debug)]
+pub enum LateEnding {
+    /// It was made: what is answered to a repetition.
+    Done(KeptAnswer),
+    /// It was not made, and never will be under this key: the failure that says so.
+    NothingDone(Error),
+    /// Nobody can tell, and why.
+    StillUnknown(String),
 }
 
 /// A new key until it is durable. When that fails or is given up, nothing was done under it.

@@ -51,6 +51,9 @@ pub(super) struct StoredFailure {
     pub effect: Effect,
     #[serde(default)]
     pub context: Map<String, Value>,
+    /// What to do, where that is another thing than for the code in general.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// An answer in the form of the store.
@@ -68,13 +71,23 @@ impl StoredFailure {
     pub(super) fn of(error: &Error) -> Self {
         let problem = error.problem("", chrono::Utc::now());
         let (code, cause) = (problem.error_code, problem.cause);
-        Self { code, cause, effect: problem.effect, context: problem.context }
+        Self { code, cause, effect: problem.effect, context: problem.context, remedy: None }
+    }
+
+    /// The same with the remedy that this failure names itself.
+    pub(super) fn with_remedy(error: &Error) -> Self {
+        let remedy = error.problem("", chrono::Utc::now()).remediation;
+        Self { remedy: Some(remedy), ..Self::of(error) }
     }
 
     /// The failure, to be answered again.
     pub(super) fn to_error(&self) -> Error {
         let code = Code::ALL.iter().copied().find(|code| code.row().code == self.code);
         let error = Error::new(code.unwrap_or(Code::Internal)).detail(self.cause.clone()).effect(self.effect);
+        let error = match &self.remedy {
+            Some(remedy) => error.remedy(remedy.clone()),
+            None => error,
+        };
         self.context.iter().fold(error, |error, (name, value)| error.context(name, value.clone()))
     }
 }

@@ -83,6 +83,8 @@ struct KeyEntry {
     stored: StoredKey,
     /// The state before the change was asked for again.
     before: Option<KeyState>,
+    /// How an earlier try ended, as became known while the change was under way.
+    ended: Option<KeyState>,
 }
 
 /// The keys of one API key.
@@ -160,12 +162,14 @@ impl KeyTable {
             return None;
         }
         let has_own_row = WITH_OWN_ROW.contains(&&*entry.stored.operation);
+        let ended = entry.ended.take();
         let state = match (outcome, entry.before.take()) {
             // It changes nothing of what the first request did.
-            (ChangeOutcome::Nothing, Some(before)) => before,
+            (ChangeOutcome::Nothing, Some(before)) => ended.unwrap_or(before),
             (ChangeOutcome::Nothing, None) => return Some(EndedKey { row: None }),
             (ChangeOutcome::Answered(answer), _) => KeyState::of_answer(answer, has_own_row),
             (ChangeOutcome::Failed(error), _) => KeyState::Failed(StoredFailure::of(&error)),
+            (ChangeOutcome::Unknown(_), _) if let Some(ended) = ended => ended,
             (ChangeOutcome::Unknown(Some(error)), _) => {
                 let problem = error.problem("", chrono::Utc::now());
                 KeyState::Unknown(format!("it ended with {}: {}", problem.error_code, problem.cause))
@@ -178,6 +182,37 @@ impl KeyTable {
         let row = entry.stored.clone();
         keys.put(entry);
         Some(EndedKey { row: Some(row) })
+    }
+
+    /// Takes in how a change of unknown effect ended, and returns what the store is to keep; `None` when that is not this key's,
+    /// or its record says more already.
+    pub(super) fn complete(
+        &mut self,
+        actor: &str,
+        key: &str,
+        operation: &str,
+        state: KeyState,
+    ) -> Option<StoredKey> {
+        let keys = self.actors.get_mut(actor)?;
+        let of_operation = |entry: &KeyEntry| entry.stored.operation == operation;
+        if !keys.by_key.get(key).is_some_and(of_operation) {
+            return None;
+        }
+        let mut entry = keys.remove(key)?;
+        let row = match entry.stored.state {
+            KeyState::Unknown(_) => {
+                entry.stored.state = state;
+                Some(entry.stored.clone())
+            }
+            // What it is answered now says more, unless that is no more than a doubt.
+            KeyState::Running => {
+                entry.ended = Some(state);
+                None
+            }
+            KeyState::Answered(_) | KeyState::Failed(_) => None,
+        };
+        keys.put(entry);
+        row
     }
 
     /// Forgets keys whose time is over, and names them for the store.
@@ -245,7 +280,7 @@ impl KeysOfActor {
     }
 
     fn insert(&mut self, stored: StoredKey) {
-        self.put(KeyEntry { stored, before: None });
+        self.put(KeyEntry { stored, before: None, ended: None });
     }
 
     fn put(&mut self, entry: KeyEntry) {
@@ -278,7 +313,8 @@ impl KeyState {
             answer.body.len()
         );
         let code = Code::DeadlineExceeded.row().code.to_owned();
-        Self::Failed(StoredFailure { code, cause, effect: Effect::Applied, context: serde_json::Map::new() })
+        let context = serde_json::Map::new();
+        Self::Failed(StoredFailure { code, cause, effect: Effect::Applied, context, remedy: None })
     }
 }
 
@@ -399,6 +435,54 @@ mod tests {
             panic!("the bot may have forgotten it")
         };
         assert_eq!(error.problem("", chrono::Utc::now()).effect, Effect::Unknown);
+    }
+
+    #[test]
+    fn an_ending_that_became_known_later_is_what_a_repetition_gets() {
+        let (mut table, actor) = (KeyTable::default(), Arc::from("ops"));
+        let pause = change("k", "pause", "d");
+        let kept = |body: &'static str| {
+            KeyState::Answered(KeptAnswer { status: 200, headers: Vec::new(), body: body.into() })
+        };
+        let claim = claim_of(table.find(&pause, 0));
+        table.end(&actor, &claim, ChangeOutcome::Unknown(None));
+        assert!(table.complete("another", "k", "pause", kept("late")).is_none(), "it is another's key");
+        assert!(table.complete("ops", "k", "flatten", kept("late")).is_none(), "it is another command");
+        // Nobody can tell: the bot may be asked again as long as it remembers, and then the reason is told.
+        let still = KeyState::Unknown("the bot was started again".to_owned());
+        assert!(table.complete("ops", "k", "pause", still).is_some());
+        let KeyStanding::Refused(error) = table.find(&pause, COMMAND_MEMORY_MS + 1) else {
+            panic!("it is not known")
+        };
+        let problem = error.problem("", chrono::Utc::now());
+        assert!(problem.cause.contains("started again") && problem.effect == Effect::Unknown, "{problem:?}");
+        // Known at last, also when the bot may have forgotten the command; and said once.
+        assert!(table.complete("ops", "k", "pause", kept("late")).is_some());
+        assert!(
+            matches!(table.find(&pause, COMMAND_MEMORY_MS + 1), KeyStanding::Replay(answer) if answer.body == "late")
+        );
+        assert!(table.complete("ops", "k", "pause", kept("another")).is_none());
+        assert!(matches!(table.find(&pause, 3), KeyStanding::Replay(answer) if answer.body == "late"));
+    }
+
+    #[test]
+    fn an_ending_that_comes_while_the_same_is_asked_again_counts_where_the_new_answer_proves_nothing() {
+        let kept = |body: &'static str| KeptAnswer { status: 200, headers: Vec::new(), body: body.into() };
+        for (outcome, expected) in [
+            (ChangeOutcome::Nothing, "late"),
+            (ChangeOutcome::Unknown(None), "late"),
+            (ChangeOutcome::Answered(kept("again")), "again"),
+        ] {
+            let (mut table, actor) = (KeyTable::default(), Arc::from("ops"));
+            let pause = change("k", "pause", "d");
+            let claim = claim_of(table.find(&pause, 0));
+            table.end(&actor, &claim, ChangeOutcome::Unknown(None));
+            let again = claim_of(table.find(&pause, 1));
+            assert!(table.complete("ops", "k", "pause", KeyState::Answered(kept("late"))).is_none());
+            assert!(matches!(table.find(&pause, 2), KeyStanding::Running(_)));
+            table.end(&actor, &again, outcome);
+            assert!(matches!(table.find(&pause, 3), KeyStanding::Replay(answer) if answer.body == expected));
+        }
     }
 
     #[test]

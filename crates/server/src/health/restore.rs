@@ -9,7 +9,9 @@ use super::history::EarlierRun;
 use super::memory::HealthMemory;
 use super::model::{ClockReading, HealthLevel, StatusSpan};
 use super::recovery::{RecoveryBudget, RecoveryMachine};
-use super::status::{ComponentSpec, MaintenanceWindow, MonitoringConfig, StatusEngine, WatchedComponent};
+use super::status::{
+    CLOCK_STEP, ClockStep, ComponentSpec, MaintenanceWindow, MonitoringConfig, StatusEngine, WatchedComponent,
+};
 
 /// Milliseconds between the last stored sign that botops ran and now, from which on that time counts as unknown.
 const GAP: i64 = 5_000;
@@ -33,6 +35,8 @@ pub(crate) fn restore_memory(
         memory.add_component(spec, now);
     }
     restore_quiet_times(&mut memory, &left);
+    let step = left.things(CLOCK_STEP).find_map(|(_, body)| ClockStep::restore(body, now));
+    memory.status.clock_step = step;
     restore_statuses(&mut memory.status, &left, now);
     restore_recovery(&mut memory, &left, now);
     let spans = left.spans.get("system").into_iter().flatten().copied();

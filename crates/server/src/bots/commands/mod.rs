@@ -10,6 +10,7 @@ mod answer;
 mod ending;
 mod ending_event;
 mod follower;
+mod late_ending;
 mod model;
 mod open_commands;
 mod pending;

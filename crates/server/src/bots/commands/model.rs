@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::bots::operator_pause::DoneCommand;
-use botops_contract::Verb;
+use botops_contract::{TradingMode, Verb};
 
 /// For whom a command is given: the events about it name them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub(in crate::bots) struct OpenCommand {
     /// Whether a pause was given to hold over a restart of the bot.
     #[serde(default)]
     pub is_durable: bool,
+    /// The bot's mode when it was given; `None` when that was not known.
+    #[serde(default)]
+    pub mode: Option<TradingMode>,
 }
 
 impl OpenCommand {

@@ -10,9 +10,11 @@ use tokio::sync::Notify;
 
 use super::ending::CommandEnding;
 use super::ending_event::{abandoned_event, ending_event};
-use super::model::OpenCommand;
+use super::late_ending::{late_ending, operation_of};
+use super::model::{CommandAsker, OpenCommand};
 use crate::bots::operator_commands::OperatorCommands;
 use crate::bots::operator_pause::BotStart;
+use crate::change_keys::ChangeKeys;
 use crate::events::Events;
 use crate::store::{Store, get_value, put_value};
 use botops_contract::BotId;
@@ -33,6 +35,7 @@ pub(in crate::bots) struct OpenCommands {
     key: String,
     store: Store,
     events: Events,
+    keys: ChangeKeys,
     operator: Arc<OperatorCommands>,
     followed: Mutex<Vec<FollowedCommand>>,
     given: Mutex<GivenCommands>,
@@ -90,6 +93,7 @@ impl OpenCommands {
         bot: &BotId,
         store: Store,
         events: Events,
+        keys: ChangeKeys,
         operator: Arc<OperatorCommands>,
     ) -> Result<Self, Error> {
         let key = format!("open_commands:{bot}");
@@ -103,7 +107,7 @@ impl OpenCommands {
         let followed = commands.into_iter().map(|command| FollowedCommand::new(command, due));
         let followed = Mutex::new(followed.collect());
         let given = Mutex::new(given);
-        Ok(Self { key, store, events, operator, followed, given, added: Notify::new() })
+        Ok(Self { key, store, events, keys, operator, followed, given, added: Notify::new() })
     }
 
     /// A command is about to be given. It is stored, so that the next run of botops follows it if this one is killed.
@@ -141,7 +145,7 @@ impl OpenCommands {
         if let Some(command) = left_out {
             let why = format!("more than {MAX_OPEN} commands are open at once");
             let ending = CommandEnding::StillUnknown(why, Value::Null);
-            self.events.publish(ending_event(&command, &ending));
+            self.publish_ending(&command, &ending);
         }
         self.store_all();
         self.added.notify_one();
@@ -181,9 +185,20 @@ impl OpenCommands {
                 }
                 CommandEnding::StillUnknown(..) => {}
             }
-            self.events.publish(ending_event(&command, ending));
+            self.publish_ending(&command, ending);
             self.store_all();
         }
+    }
+
+    /// Completes the record of the command's key, and publishes how it ended. Both are queued before the command is stored as
+    /// one that is open no longer: after a kill in between it is followed again.
+    fn publish_ending(&self, command: &OpenCommand, ending: &CommandEnding) {
+        // What a workflow gives has no key of its own.
+        if command.asker.run_id.is_none() {
+            let (CommandAsker { actor, command_id, .. }, operation) = (&command.asker, operation_of(command));
+            self.keys.complete(actor, command_id, &operation, late_ending(command, ending));
+        }
+        self.events.publish(ending_event(command, ending));
     }
 
     /// Whether a command is followed.

@@ -41,6 +41,7 @@ impl PendingCommand {
             expires_at: request.expires_at.unwrap_or(given_at),
             until: request.args.get("until").and_then(Value::as_str).and_then(|text| text.parse().ok()),
             is_durable: request.args.get("durable") == Some(&Value::Bool(true)),
+            mode: snapshot.mode(),
             boot_epoch: snapshot.hello.as_ref().and_then(|hello| hello.boot_epoch.clone()),
         };
         // A dry run leaves nothing behind that could be followed.

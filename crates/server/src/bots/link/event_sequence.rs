@@ -56,8 +56,9 @@ impl EventSequence {
 
     /// What [`EventSequence::to_text`] gave; `None` for a text that it cannot have given.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text.starts_with('{') {
-            return serde_json::from_str(text).ok();
+        // The short form ends with a digit, so it is no JSON, whatever the bot calls its start.
+        if let Ok(whole) = serde_json::from_str(text) {
+            return Some(whole);
         }
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         let seq = seq.parse().ok()?;
@@ -231,6 +232,23 @@ mod tests {
         sequence.as_mut().unwrap().begin_stream();
         let mut take = |number| EventSequence::take(&mut sequence, "", number).is_new;
         assert_eq!([1, 2].map(&mut take), [true, true]);
+    }
+
+    #[test]
+    fn a_bot_may_call_its_start_what_it_likes() {
+        for boot_epoch in ["{start-1", "{\"boot_epoch\": \"a\"}", "[1]", "7", "", "a/b", "\"quoted\""] {
+            let mut sequence = None;
+            EventSequence::take(&mut sequence, boot_epoch, 1);
+            for number in [2, 5, 4] {
+                let known = EventSequence::parse(&sequence.clone().unwrap().to_text());
+                let known = known
+                    .unwrap_or_else(|| panic!("{boot_epoch}: the numbers begin anew, and events come twice"));
+                assert_eq!(known.last_event_id(), sequence.as_ref().unwrap().last_event_id());
+                sequence = Some(known);
+                assert!(!EventSequence::take(&mut sequence, boot_epoch, 1).is_new);
+                assert!(EventSequence::take(&mut sequence, boot_epoch, number).is_new);
+            }
+        }
     }
 
     #[test]

@@ -148,10 +148,18 @@ impl ConfigAudit {
             file.append(&pending)?;
             Ok::<_, io::Error>(file.last_seq())
         });
+        let unwritten = |error: io::Error| {
+            let path = self.inner.path.display();
+            let what = format!(
+                "{path} cannot be written ({}); nothing that it does not record is done",
+                error.kind()
+            );
+            Error::new(Code::ConfigAuditUnavailable).detail(what).caused_by(error)
+        };
         let written = appended
             .await
             .map_err(|error| Error::new(Code::Internal).caused_by(error))?
-            .map_err(|error| Error::new(Code::ConfigAuditUnavailable).caused_by(error))?;
+            .map_err(unwritten)?;
         failpoints::point("audit.written");
         let upto = as_i64(written);
         self.inner.store.post("the audit's outbox", move |connection| {

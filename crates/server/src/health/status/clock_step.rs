@@ -1,14 +1,23 @@
 //! Steps of the wall clock that were seen while botops ran.
 
+use botops_core::durable_deadline::DurableDeadline;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use std::time::Duration;
+
+use crate::health::changes::HealthRow;
 use crate::health::model::ClockReading;
 use crate::health::units::{seconds, time};
 
 /// Milliseconds for which a step is shown: a day, so that whoever looks once a day sees it.
 const SHOWN: i64 = 86_400_000;
+
+const SHOWN_TIME: Duration = Duration::from_millis(SHOWN.unsigned_abs());
+
+/// The kind of its row in the store.
+pub(crate) const STORED_AS: &str = "clock_step";
 
 /// The steps of the last day, the newest of them with its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +28,48 @@ pub(crate) struct ClockStep {
     seen: ClockReading,
 }
 
+/// The same as it is stored, for the next start.
+#[derive(Serialize, Deserialize)]
+struct StoredStep {
+    jump_ms: i64,
+    total_ms: i64,
+    steps: u32,
+    /// Until when it is shown, whatever is done to the wall clock.
+    shown_until: DurableDeadline,
+}
+
 impl ClockStep {
     /// A step of this size, after what is shown of earlier ones.
     pub(crate) fn after(earlier: Option<Self>, jump: i64, now: ClockReading) -> Self {
         let earlier = earlier.filter(|step| step.is_shown(now));
         let (total, steps) = earlier.map_or((0, 0), |step| (step.total, step.steps));
         Self { jump, total: total.saturating_add(jump), steps: steps.saturating_add(1), seen: now }
+    }
+
+    /// The row that the next start of botops takes it from.
+    pub(crate) fn row(self) -> HealthRow {
+        let stored = StoredStep {
+            jump_ms: self.jump,
+            total_ms: self.total,
+            steps: self.steps,
+            shown_until: DurableDeadline::after(SHOWN_TIME),
+        };
+        HealthRow::Thing {
+            kind: STORED_AS,
+            id: "newest".to_owned(),
+            body: serde_json::to_string(&stored).ok(),
+        }
+    }
+
+    /// The steps that an earlier run saw, as far as they are shown still; after a reboot the wall clock says how long ago that
+    /// was, and where it went back since, their day begins anew.
+    pub(crate) fn restore(body: &str, now: ClockReading) -> Option<Self> {
+        let stored: StoredStep = serde_json::from_str(body).ok()?;
+        let left = i64::try_from(stored.shown_until.left_at_most().as_millis()).ok()?;
+        let mono = now.mono.saturating_sub(SHOWN.saturating_sub(left));
+        let seen = ClockReading { mono, wall: mono.saturating_add(now.offset()) };
+        let step = Self { jump: stored.jump_ms, total: stored.total_ms, steps: stored.steps, seen };
+        step.is_shown(now).then_some(step)
     }
 
     fn is_shown(self, now: ClockReading) -> bool {
@@ -52,7 +97,7 @@ impl ClockStep {
     }
 }
 
-/// A step of the wall clock that was seen while botops ran. It is shown for a day, until botops is started again.
+/// A step of the wall clock that was seen while botops ran. It is shown for a day, also by a later start of botops.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct ClockStepView {
     /// By how many milliseconds the newest step set the clock; negative for a step back.
@@ -87,5 +132,24 @@ mod tests {
         assert_eq!(back.view(at(30 + SHOWN, 99_000_000)), None);
         let later = ClockStep::after(Some(back), 5_000, at(30 + SHOWN, 5_000));
         assert_eq!(later.view(at(30 + SHOWN, 5_000)).unwrap().steps, 1);
+    }
+
+    #[test]
+    fn a_step_of_an_earlier_run_is_shown_for_what_is_left_of_its_day() {
+        let now = ClockReading { mono: SHOWN + 500, wall: Utc::now().timestamp_millis() };
+        let step = ClockStep::after(None, -7_000, now);
+        let HealthRow::Thing { body: Some(body), .. } = step.row() else { panic!("it is stored") };
+        let restored = ClockStep::restore(&body, now).unwrap();
+        let view = restored.view(now).unwrap();
+        assert_eq!((view.jump_ms, view.total_ms, view.steps), (-7_000, -7_000, 1));
+        assert!(((view.shown_until - Utc::now()).num_seconds() - SHOWN / 1_000).abs() < 60, "{view:?}");
+        // Stored by an earlier boot of the machine, an hour before its day is over, and after that.
+        for (left_ms, is_shown) in [(3_600_000, true), (-1, false)] {
+            let until = DurableDeadline::by_wall_clock(now.wall + left_ms, now.wall + left_ms - SHOWN);
+            let stored = StoredStep { jump_ms: 1, total_ms: 1, steps: 1, shown_until: until };
+            let restored = ClockStep::restore(&serde_json::to_string(&stored).unwrap(), now);
+            assert_eq!(restored.is_some(), is_shown, "{left_ms}");
+        }
+        assert_eq!(ClockStep::restore("{}", now), None);
     }
 }

@@ -246,7 +246,9 @@ impl StatusEngine {
         if jump.abs() <= JUMP {
             return;
         }
-        self.clock_step = Some(ClockStep::after(self.clock_step, jump, now));
+        let step = ClockStep::after(self.clock_step, jump, now);
+        self.clock_step = Some(step);
+        changes.store(step.row());
         let message = format!("the wall clock jumped by {:.1} s", seconds(jump));
         let data = json!({"event_type": "clock.jump", "jump_ms": jump});
         changes.publish(Severity::Medium, message, data);

@@ -13,7 +13,7 @@ mod tracker;
 pub use aggregate::StatusCounts;
 
 pub(crate) use checker::{CheckerRequest, CheckerSurroundings};
-pub(crate) use clock_step::ClockStepView;
+pub(crate) use clock_step::{ClockStep, ClockStepView, STORED_AS as CLOCK_STEP};
 pub(crate) use component::{MEMORY, MeasuredMetric, StoredComponent, WatchedComponent};
 pub(crate) use config::{AlertTiming, COMPONENTS, ComponentSpec, MonitoringConfig, component_rules};
 pub(crate) use engine::{DueCheck, StatusEngine};
