@@ -93,10 +93,10 @@ pub(super) static TOOLS: &[McpTool] = &[
     },
     McpTool {
         name: "get_performance",
-        description: "Closed trades: realized P&L (not the equity's change: get_summary daily_pnl), win rate, drawdown.",
+        description: "Sums over closed trades: realized P&L (not the equity's change: get_summary daily_pnl), win rate, drawdown.",
         properties: || {
             json!({"window": {"type": "string", "enum": ["day", "week", "month", "year", "all"]}, "from": {"type": "string", "description": "YYYY-MM-DD"},
-                "to": text(), "by": {"type": "string", "enum": ["day", "week", "month", "symbol"]}, "symbol": text()})
+                "to": text(), "by": {"type": "string", "description": "of day,week,month,symbol,version,reason,hour"}, "symbol": text()})
         },
         returns: &["total_trades", "realized_pnl"],
         routes: &[ToolRoute {
@@ -107,15 +107,34 @@ pub(super) static TOOLS: &[McpTool] = &[
         ..READ
     },
     McpTool {
+        name: "list_trades",
+        description: "Closed trades, newest first: entry, exit, reasons, P&L, config version.",
+        properties: || {
+            json!({"symbol": text(), "side": text(), "reason": {"type": "string", "description": "words of exit_reason"},
+                "version": text(), "result": {"type": "string", "enum": ["win", "loss"]}, "since": text(), "from": text(), "to": text(),
+                "before": {"type": "integer"}, "limit": {"type": "integer"}})
+        },
+        returns: &["items", "next"],
+        routes: &[ToolRoute {
+            path: "/api/v1/trades",
+            query: &[
+                "symbol", "side", "reason", "version", "result", "since", "from", "to", "before", "limit",
+            ],
+            ..GET
+        }],
+        ..READ
+    },
+    McpTool {
         name: "get_config",
         description: "The bot's config; or its schema, versions, audit, a diff, a transaction, or whether a `merge_patch` would be accepted.",
         properties: || {
-            json!({"view": {"type": "string", "enum": ["current", "schema", "versions", "audit", "diff", "txn", "validate"]},
+            json!({"view": {"type": "string", "enum": ["current", "schema", "versions", "changes", "audit", "diff", "txn", "validate"]},
                 "from": {"type": "string", "description": "diff: v3, previous"}, "to": text(), "txn": text(), "wait": text(), "merge_patch": {"type": "object"}})
         },
         routes: &[
             ToolRoute { choice: Is("view", "schema"), path: "/api/v1/config/schema", ..GET },
             ToolRoute { choice: Is("view", "versions"), path: "/api/v1/config/versions", ..GET },
+            ToolRoute { choice: Is("view", "changes"), path: "/api/v1/config/audit?changes=true", ..GET },
             ToolRoute { choice: Is("view", "audit"), path: "/api/v1/config/audit", ..GET },
             ToolRoute {
                 choice: Is("view", "diff"),

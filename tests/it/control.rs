@@ -59,6 +59,9 @@ async fn a_dry_run_tells_the_effect_and_does_nothing() {
     assert_eq!((view["outcome"].as_str(), view["dry_run"].as_bool()), (Some("predicted"), Some(true)));
     assert_eq!(view["exposure"]["positions_closing"], json!(["SPY"]));
     assert_eq!(bot.script().report.position_list().len(), 1, "nothing was closed");
+    let (_, page) = running.get("/api/v1/events?kind=control&limit=1").await;
+    let told = page["items"][0]["message"].as_str().unwrap();
+    assert!(told.contains("dry run, nothing was done") && !told.contains("told the bot"), "{told}");
     // The dry run did not use the key.
     let (_, view) = give(&running, "flatten", Some("k")).await;
     assert_eq!((view["outcome"].as_str(), view["replayed"].as_bool()), (Some("done"), Some(false)), "{view}");

@@ -65,6 +65,7 @@ mod start;
 mod stream;
 mod summary_reasons;
 mod symbols;
+mod trades;
 mod two_processes;
 mod unreadable;
 mod unreadable_bot;

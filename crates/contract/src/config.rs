@@ -67,6 +67,7 @@ pub struct ConfigState {
 /// |---|---|
 /// | `x-apply` | `hot` (usual), `restart` or `never`: when a new value takes effect |
 /// | `x-risk` | `{direction: up \| down \| both \| none, class: low \| high}`: which way a higher value moves risk |
+/// | `x-distance` | `stop` or `target`: how far the price may go until a position is closed |
 /// | `x-secret` | true: its value is never shown |
 /// | `x-list-key` | the member by which the items of a list are matched |
 /// | `x-unit`, `x-help` | for people |

@@ -3,6 +3,7 @@
 pub(crate) mod audit_tampering;
 mod bench;
 mod boot_once;
+mod change_lines;
 pub(crate) mod crashed_documents;
 pub(crate) mod disk_faults;
 mod equal_amounts;

@@ -134,6 +134,9 @@ async fn update_targets_goes_through_a_trial() {
     let then = pair.get("/api/v1/config").await;
     assert_eq!(then["config"]["targets"][0]["weight"], 0.03);
     assert_eq!(then["version"], view["outputs"]["version"]);
+    // The differences stand in the answer once.
+    assert!(view["outputs"]["diff"].is_array(), "{view:#}");
+    assert_eq!(view["steps"][1]["output"]["diff"], json!({"same_as": "/outputs/diff"}), "{view:#}");
     assert!(began.elapsed() > Duration::from_secs(5), "it was watched");
     // A change that breaks a rule fails before anything is changed.
     let wrong = json!({"reason": "not a thing to do", "targets": [{"symbol": "SPY", "weight": 1.0}, {"symbol": "SPY", "weight": 1.0}]});
@@ -145,6 +148,32 @@ async fn update_targets_goes_through_a_trial() {
         "{view:#}"
     );
     assert_eq!(pair.get("/api/v1/config").await["version"], then["version"]);
+    // The reasons are told at once, in words, and the refused plan is no failed run.
+    let why = view["error"]["message"].as_str().unwrap();
+    assert!(why.contains("the change is refused: ") && !why.contains("/valid eq"), "{why}");
+    assert_eq!(
+        view["steps"][1]["output"]["blocked_by"].as_str().map(|told| why.contains(told)),
+        Some(true),
+        "{view:#}"
+    );
+    let workflow = pair.get("/api/v1/workflows/update-targets").await;
+    assert_eq!((&workflow["success_rate"], &workflow["refused"]), (&json!(1.0), &json!(1)), "{workflow:#}");
+    // Nothing is forecast behind the step that would fail.
+    let path = "/api/v1/workflows/update-targets/execute?dry_run=true";
+    let asked = pair.request(reqwest::Method::POST, path).json(&json!({"params": wrong}));
+    let (_, plan) = crate::kit::app::answer(asked).await;
+    let told: Vec<_> = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (&step["forecast"], &step["behind_failure_of"]))
+        .collect();
+    assert_eq!(told[1], (&json!("fail"), &Value::Null), "{plan:#}");
+    assert!(told[2..].iter().all(|step| *step == (&json!("unknown"), &json!("plan"))), "{plan:#}");
+    assert!(
+        plan["steps"][1]["error"]["message"].as_str().unwrap().contains("the change is refused: "),
+        "{plan:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +195,11 @@ async fn a_cancelled_update_reverts_its_trial() {
     assert_eq!(answer.status(), 202);
     let view = pair.ended(&run).await.unwrap();
     assert_eq!(view["state"], "cancelled", "{view:#}");
+    let (interrupted, resumed) = (&view["interrupted_at"], &view["resumed_at"]);
+    assert!(interrupted.is_string() && resumed.as_str() > interrupted.as_str(), "{view:#}");
+    assert!(view["interrupted_because"].as_str().unwrap().starts_with("botops "), "{view:#}");
+    let observe = view["steps"].as_array().unwrap().iter().find(|step| step["step"] == "observe").unwrap();
+    assert!(observe["attempt_started_at"].as_str() > observe["started_at"].as_str(), "{observe:#}");
     let then = pair.get("/api/v1/config").await;
     assert_eq!(then["version"], now["version"]);
     let running = pair.bot.state().await.running_config().running.sha256.clone();

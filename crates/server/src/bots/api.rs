@@ -251,8 +251,15 @@ impl BotControl {
             "reason_code": problem.as_ref().and_then(|problem| problem.context.get("reason_code")),
             "effect": problem.as_ref().map(|problem| problem.effect),
         });
+        let said_of_dry_run = if answered.is_err() { format!("; it failed{said}") } else { String::new() };
         let ended = if in_doubt { said } else { format!(", {outcome}{said}") };
-        let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
+        let who = &actor.key_id;
+        let message = match dry_run {
+            true => format!(
+                "{who} asked what {verb} would do: dry run, nothing was done{said_of_dry_run} ({reason})"
+            ),
+            false => format!("{who} told the bot to {verb}{ended} ({reason})"),
+        };
         self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
     }
 }

@@ -12,14 +12,15 @@ use serde_json::json;
 
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
 use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
+use super::change_lines::ChangePage;
 use super::current::{CurrentConfigView, SyncState};
 use super::document::{ConfigChange, ValidationLevel, WrittenValue};
 use super::handle::Configs;
 use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
-    AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigDryRunQuery,
-    ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery, RollbackConfigRequest,
-    TransactionWaitQuery, ValidateConfigQuery,
+    AcceptAuditRequest, ApplyConfigRequest, AuditPageQuery, ConfigAuditView, ConfigDiffView,
+    ConfigDryRunQuery, ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery,
+    RollbackConfigRequest, TransactionWaitQuery, ValidateConfigQuery,
 };
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
@@ -430,19 +431,35 @@ async fn get_config_version(
     Ok(botops_http::json(&ConfigVersionView { version, config: configs.shown(&document) }))
 }
 
-/// The audit, oldest first
-#[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(ConfigPageQuery),
-    responses((status = 200, description = "Records as they were written", body = ConfigAuditView,
+/// The audit: records oldest first, or with `changes` one line a change, newest first
+#[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(AuditPageQuery),
+    responses((status = 200, description = "Records as they were written, or changes", body = ConfigAuditView,
         example = json!({"items": [], "next": null, "omitted": 0, "head": {"seq": 0, "mac": ""}}))))]
 async fn list_config_audit(
     State(configs): State<Configs>,
-    Query(page): Query<ConfigPageQuery>,
+    Query(page): Query<AuditPageQuery>,
 ) -> Result<Response, Error> {
     let limit = page_limit(page.limit, RECORDS, MOST_RECORDS)?;
-    let (items, omitted) = configs.list_audit(page.after.unwrap_or(0), limit).await?;
-    let next = items.last().filter(|_| omitted > 0).and_then(|last| last["seq"].as_u64());
+    let foreign = if page.changes { page.after.map(|_| "after") } else { page.before.map(|_| "before") };
+    if let Some(name) = foreign {
+        let why = "`before` goes with `changes`, and `after` without it";
+        return Err(Error::new(Code::ArgumentInvalid).detail(why).field(
+            format!("?{name}"),
+            true,
+            "left out",
+        ));
+    }
     let head = AuditHead::clone(&configs.audit_head());
-    Ok(with_audit_head(&configs, botops_http::json(&ConfigAuditView { items, next, omitted, head })))
+    let view = if page.changes {
+        let changes = configs.list_changes(page.before, limit as usize).await?;
+        let ChangePage { items, older, omitted } = changes;
+        ConfigAuditView { items, next: None, older: Some(older), omitted, head }
+    } else {
+        let (items, omitted) = configs.list_audit(page.after.unwrap_or(0), limit).await?;
+        let next = items.last().filter(|_| omitted > 0).and_then(|last| last["seq"].as_u64());
+        ConfigAuditView { items, next, older: None, omitted, head }
+    };
+    Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 
 /// Is the audit as it was written?

@@ -14,6 +14,7 @@ use super::admission::{
 };
 use super::audit::{AuditHead, AuditVerdict, ConfigAudit};
 use super::bot_schema::BotSchema;
+use super::change_lines::{ChangePage, page_of_changes};
 use super::current::{CurrentConfig, CurrentConfigView, SyncState};
 use super::document::{
     ChangeRisk, ConfigChange, ConfigDocument, DiffLine, ValidationLevel, WrittenValue, mask_document,
@@ -293,8 +294,13 @@ impl Configs {
         if let Some(live) = self.inner.current.live().filter(|_| options.if_match.is_some()) {
             return Err(bot_busy("config", &live.txn, &live.actor, live.state.as_str()));
         }
-        let request = ChangeRequest { change, actor, options };
-        self.command(|reply| TrialCommand::Begin(Box::new(request), reply)).await
+        let reason = options.reason.clone();
+        let request = ChangeRequest { change, actor: actor.clone(), options };
+        let answer = self.command(|reply| TrialCommand::Begin(Box::new(request), reply)).await;
+        if let Err(error) = &answer {
+            self.inner.current.note_refusal(error, reason, &actor);
+        }
+        answer
     }
 
     /// Makes a trial permanent.
@@ -388,6 +394,14 @@ impl Configs {
     /// [`Code::ConfigAuditUnavailable`].
     pub(crate) async fn list_audit(&self, after: u64, limit: u32) -> Result<(Vec<Value>, usize), Error> {
         self.inner.audit.page(after, limit).await
+    }
+
+    /// A page of changes, newest first, each on one line.
+    ///
+    /// # Errors
+    /// [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn list_changes(&self, before: Option<u64>, limit: usize) -> Result<ChangePage, Error> {
+        page_of_changes(&self.inner.audit, before, limit).await
     }
 
     /// The last line of the audit and its MAC.

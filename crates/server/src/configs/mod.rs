@@ -17,6 +17,7 @@
 //! | `versions/` | versions by name and number, their files and rows | the above |
 //! | `admission` | what a change has to pass before the bot is told of it | the above |
 //! | `trial/` | the task by which the config changes, with the table of its durable steps | the above |
+//! | `change_lines` | the audit as one line a change | `audit`, `transaction` |
 //! | `handle` | [`Configs`]: the verbs | the above |
 //! | `api`, `wire` | routes, with their requests and answers | the above |
 
@@ -24,6 +25,7 @@ mod admission;
 mod api;
 mod audit;
 mod bot_schema;
+mod change_lines;
 mod current;
 mod document;
 mod handle;
@@ -39,6 +41,7 @@ pub use api::{routes, with_refusals};
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
 pub use bot_schema::BotSchemaView;
 pub use current::{CommittedConfigView, CurrentConfigView, SyncState};
+pub(crate) use document::ConfigFinding;
 pub use document::{ConfigChange, WrittenValue, read_bot_schema};
 pub use handle::{Configs, ConfigsOptions};
 pub use transaction::{ConfigAction, ConfirmMode, TransactionState, TransactionView};

@@ -128,7 +128,7 @@ pub(super) struct DiffConfigQuery {
 pub(super) struct ConfigPageQuery {
     /// The `next` of the page before.
     pub after: Option<u64>,
-    /// Items of a page, 1 to 50 versions [50] or 1 to 500 audit records [100]; more is refused.
+    /// Items of a page, 1 to 50 [50]; more is refused.
     pub limit: Option<u32>,
 }
 
@@ -174,15 +174,45 @@ pub(super) struct ConfigVersionView {
     pub config: WrittenValue,
 }
 
+/// Which page of the audit, and in which form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditPageQuery {
+    /// The `next` of the page before: records behind it. Not with `changes`.
+    pub after: Option<u64>,
+    /// With `changes`: the `older` of the page before.
+    pub before: Option<u64>,
+    /// One line a change, newest first, in place of the records as they were written, oldest first.
+    #[serde(default, deserialize_with = "flag")]
+    #[param(value_type = Option<bool>, example = true)]
+    pub changes: bool,
+    /// Items of a page, 1 to 500 [100]; more is refused.
+    pub limit: Option<u32>,
+}
+
+/// `changes`, `changes=true` or `changes=false`.
+fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(serde::de::Error::custom("true or false")),
+    }
+}
+
 /// A page of the audit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigAuditView {
-    /// The records as they were written, oldest first.
+    /// The records as they were written, oldest first; with `changes` one object a change, newest first: `at`, `actor`,
+    /// `action`, `changes` (a sentence each), `reason`, `from_version`, `version`, `state` (how it ended), `by`, `outcome`.
     #[schema(value_type = Vec<Object>)]
     pub items: Vec<Value>,
     /// The cursor of the next page; `null` at the end.
     pub next: Option<u64>,
-    /// How many newer ones were left out.
+    /// What to send as `before` for older changes; `null` at the end. With `changes` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub older: Option<Option<u64>>,
+    /// How many newer records were left out; with `changes`, how many records lie before the page.
     pub omitted: usize,
     /// The last line of the audit file and its MAC, at the time of this answer.
     pub head: AuditHead,

@@ -106,6 +106,9 @@ fn facts(page: &mut String, view: &SummaryView) {
     }
     row("positions", count(view.position_count));
     row("open orders", count(view.open_order_count));
+    if let Some(exposure) = view.at_risk.as_ref().and_then(|risk| risk.exposure_of_account_pct) {
+        row("exposure of the account", format!("{exposure} %"));
+    }
     if let Some(account) = &view.account {
         let currency = account.currency.as_deref().map(|currency| format!(" {}", safe(currency)));
         let currency = currency.unwrap_or_default();
@@ -162,16 +165,18 @@ fn positions(page: &mut String, view: &SummaryView) {
         return;
     }
     page.push_str(
-        "\n## Largest positions\n\n| symbol | quantity | value | share % | P&L |\n|---|---|---|---|---|\n",
+        "\n## Largest positions\n\n| symbol | quantity | value | share % | of account % | stop | P&L |\n|---|---|---|---|---|---|---|\n",
     );
     for position in &view.top_positions {
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             safe(&position.symbol),
             amount(position.quantity.as_ref()),
             amount(position.market_value.as_ref()),
             position.share_pct.map_or_else(unknown, |share| share.to_string()),
+            position.share_of_account_pct.map_or_else(unknown, |share| share.to_string()),
+            position.stop_price.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
             amount(position.unrealized_pl.as_ref())
         );
     }

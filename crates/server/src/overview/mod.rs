@@ -5,6 +5,7 @@
 //! same whatever the state's size. The rendering is the cache.
 
 mod api;
+mod at_risk;
 mod bot_health;
 #[cfg(test)]
 mod documented_limits;

@@ -12,6 +12,7 @@ use chrono::SubsecRound;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use super::at_risk::{AtRiskView, assess, share_of_account_pct, why_no_account_share};
 use super::model::{ConfigSync, IncidentBrief, NotGreen, RunningWorkflow};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
@@ -26,7 +27,7 @@ use super::{markdown, tokens};
 use crate::bots::{DroppedItems, LoopRemedy, immediate_restart, open_profit};
 use crate::errors::{ReportedError, reported_only};
 use crate::events::{Event, OWN_SOURCE};
-use botops_contract::{BotTradingDay, Position, SemanticError};
+use botops_contract::{BotReport, BotTradingDay, Position, SemanticError};
 use botops_core::error::{Code, NextAction};
 
 /// The summary is smaller than this, whatever the state holds.
@@ -212,6 +213,7 @@ struct SummarySource<'a> {
     moment: &'a StateMoment<'a>,
     largest: Vec<PositionBrief>,
     share_unknown: Option<String>,
+    at_risk: Option<AtRiskView>,
     errors: Vec<RepeatedError<'a>>,
     error_count: usize,
 }
@@ -229,8 +231,9 @@ impl<'a> SummarySource<'a> {
         Self {
             state,
             moment,
-            largest: largest_positions(positions, share_unknown.is_none()),
+            largest: largest_positions(positions, share_unknown.is_none(), report),
             share_unknown,
+            at_risk: assess(moment),
             error_count: last_hour.max(count),
             errors: gather_repetitions(errors),
         }
@@ -345,6 +348,9 @@ impl<'a> SummarySource<'a> {
             omitted: Vec::new(),
             warnings,
             share_pct_unknown: self.share_unknown.clone().filter(|_| !top_positions.is_empty()),
+            share_of_account_unknown: why_no_account_share(self.moment.snapshot.report.as_deref())
+                .filter(|_| !top_positions.is_empty()),
+            at_risk: self.at_risk.clone().map(|view| view.shorten(limits.positions)),
             top_positions,
             recent_errors,
             no_entry_reasons,
@@ -361,7 +367,9 @@ impl<'a> SummarySource<'a> {
         let orders = self.state.orders.as_ref().map_or(0, Vec::len) + self.moment.snapshot.dropped.orders;
         let reasons = self.state.no_entry_reasons.as_ref().map_or(0, Vec::len);
         let shown_errors = view.recent_errors.iter().map(|error| error.times.unwrap_or(1)).sum();
+        let at_risk = view.at_risk.as_ref().map_or(0, |view| view.position_count - view.positions.len());
         let counts = [
+            ("positions past their stop", at_risk, "/api/v1/state?fields=positions"),
             (
                 "positions",
                 positions.saturating_sub(view.top_positions.len()),
@@ -549,7 +557,11 @@ fn why_no_shares(positions: &[Position], dropped: DroppedItems) -> Option<String
 
 /// The five largest positions by market value, regardless of sign. Those whose value is not known come first: they may
 /// be larger than any other.
-fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<PositionBrief> {
+fn largest_positions(
+    positions: &[Position],
+    whole_is_known: bool,
+    report: Option<&BotReport>,
+) -> Vec<PositionBrief> {
     let size = |position: &Position| market_value(position).map_or(Decimal::MAX, |value| value.abs());
     let as_number = |size: Decimal| size.to_f64().unwrap_or(0.0);
     let known = positions.iter().filter_map(market_value);
@@ -573,6 +585,10 @@ fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<Positi
             quantity: position.quantity.clone(),
             market_value: exact_market_value(position).and_then(|value| value.to_string().parse().ok()),
             share_pct: value.filter(|_| whole_is_known && total > 0.0).map(share),
+            share_of_account_pct: value
+                .zip(report)
+                .and_then(|(value, report)| share_of_account_pct(report, value)),
+            stop_price: position.stop_price.clone(),
             unrealized_pl: open_profit(position),
         }
     };

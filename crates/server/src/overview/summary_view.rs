@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::at_risk::AtRiskView;
 use super::bot_health::BotHealthStatus;
 use super::model::{IncidentBrief, NotGreen, RunningWorkflow};
 use super::pause_view::PauseView;
@@ -58,6 +59,12 @@ pub struct PositionBrief {
     /// Its share of all positions' market value, regardless of sign, in percent; `null` when the value of any position is
     /// not known (see `share_pct_unknown`), or all are worth nothing.
     pub share_pct: Option<f64>,
+    /// Its market value in percent of the account's equity, regardless of sign; `null` when either is not known (see
+    /// `share_of_account_unknown`).
+    pub share_of_account_pct: Option<f64>,
+    /// Price at which the bot closes it to limit the loss; left out when none is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_price: Option<Amount>,
     /// Profit or loss of the position so far: as the bot says, or (current − entry) × quantity where it gives the prices;
     /// `null` without them.
     pub unrealized_pl: Option<Amount>,
@@ -169,11 +176,18 @@ pub struct SummaryView {
     /// left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_actions: Vec<NextAction>,
+    /// Positions past their stop while exits may be kept back, and what all positions are worth beside the account; left
+    /// out without positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_risk: Option<AtRiskView>,
     /// The largest positions by market value, regardless of sign.
     pub top_positions: Vec<PositionBrief>,
     /// Why `share_pct` of these positions is `null`; left out when what all positions are worth is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_pct_unknown: Option<String>,
+    /// Why `share_of_account_pct` of these positions is `null`; left out when the account's equity is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_of_account_unknown: Option<&'static str>,
     /// Recent failures, at most two, newest first.
     pub recent_errors: Vec<RecentError>,
     /// The circuit breaker, with the remedy when it is open.

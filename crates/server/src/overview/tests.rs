@@ -708,3 +708,50 @@ fn what_a_bot_said_of_its_own_doing_is_of_the_past_once_it_is_offline() {
     );
     assert_eq!(summary["last_known"]["phase"], "running");
 }
+
+#[test]
+fn a_position_past_its_stop_is_told_while_exits_may_be_kept_back() {
+    let past = |report: &mut BotReport| {
+        let position = &mut report.positions.as_mut().unwrap()[0];
+        position.current_price = Some(Decimal::from(580).into());
+        position.unrealized_pl = Some(Decimal::new(-72_480, 2).into());
+        report.performance.total_unrealized_pl = position.unrealized_pl.clone();
+        report.performance.total_realized_pl = None;
+    };
+    let extras = OverviewExtras::default();
+    // It is about to be closed: nothing keeps the order back.
+    let free = render(&seen_with(past), &extras);
+    assert!(free["at_risk"].get("positions").is_none(), "{free:#}");
+    assert_eq!(free["at_risk"]["exposure_of_account_pct"], 23.1, "{free:#}");
+    let position = &free["top_positions"][0];
+    assert_eq!((&position["share_pct"], &position["share_of_account_pct"]), (&100.0.into(), &23.1.into()));
+    assert_eq!(position["stop_price"], "586.16");
+    let open = |report: &mut BotReport| {
+        past(report);
+        let breaker = report.circuit_breaker.as_mut().unwrap();
+        (breaker.state, breaker.reason) = (BreakerState::Open, Some("three losses".to_owned()));
+    };
+    let told = render(&seen_with(open), &extras);
+    let risk = &told["at_risk"];
+    assert_eq!(
+        (&risk["position_count"], &risk["positions"][0]["symbol"]),
+        (&1.into(), &"SPY".into()),
+        "{told:#}"
+    );
+    assert_eq!(risk["exits_kept_back_by"][0], "the circuit breaker is open");
+    let warning = "SPY is past its stop and still open: last price 580, stop 586.16; exits may be kept back: the circuit breaker is open.";
+    assert!(told["warnings"].as_array().unwrap().iter().any(|one| one == warning), "{told:#}");
+    // A short one is past it from above; a bot that is gone closes nothing.
+    let short = |report: &mut BotReport| {
+        let position = &mut report.positions.as_mut().unwrap()[0];
+        position.quantity = Some(Decimal::from(-40).into());
+    };
+    let mut gone = seen_with(short);
+    (gone.presence, gone.presence_reason) = (Presence::Exited, "its process is gone".to_owned());
+    let told = render(&gone, &extras);
+    assert_eq!(told["at_risk"]["exits_kept_back_by"][0], "the bot does not answer", "{told:#}");
+    // Without equity there is no share of it, and the reason says so.
+    let poor = render(&seen_with(|report| report.account.account_balance = None), &extras);
+    assert_eq!(poor["top_positions"][0]["share_of_account_pct"], serde_json::Value::Null);
+    assert!(poor["share_of_account_unknown"].as_str().unwrap().contains("account_balance"), "{poor:#}");
+}

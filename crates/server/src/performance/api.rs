@@ -1,5 +1,7 @@
 //! Routes of the performance history.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -8,17 +10,26 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::history::{AccountMeasures, JournalCopy, PerformanceHistory};
+use super::breakdown::{TradeGroup, share_pct};
+use super::history::{AccountMeasures, MeasureQuestion, PerformanceHistory};
+use super::journal_words::{journal_gaps, parse_choice, parse_range, trades, trading_now, why_unknown};
 use super::measure::TradeMeasures;
+use super::trade_api::{__path_list_trades, list_trades};
+use super::trade_grouping::TradeGrouping;
 use super::trade_rows::is_same_symbol;
-use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
+use super::window::{PerformanceWindow, TradeRange};
+use super::window_words::{OutsideView, outside_of, read_call, window_text};
 use crate::bots::{BotSnapshot, ReportedDay, day_zone, open_profit};
 use botops_contract::{Amount, BotReport, TradingMode, add_exactly};
-use botops_core::error::{Code, Error, NextAction};
+use botops_core::error::{Error, NextAction};
+use botops_core::text::percent_encode;
 use botops_http::{FeatureRoutes, Query, json, routes};
 
 /// What is said of an amount that is in no sum.
 const TOO_MANY_DIGITS: &str = "more digits than an exact sum holds";
+
+/// The name of a window that is none of the named ones.
+const RANGE: &str = "range";
 
 /// Groups in one answer; older ones are counted in `omitted` and named in `omitted_parts`.
 const GROUPS: usize = 100;
@@ -32,7 +43,8 @@ struct PerformanceQuery {
     from: Option<String>,
     /// Last day, month (both included) or instant (not included).
     to: Option<String>,
-    /// Break the answer down by `day`, `week`, `month` or `symbol`.
+    /// Break the answer down by `day`, `week`, `month`, `symbol`, `version` (of the config at entry), `reason` (of the
+    /// exit, whatever its numbers are) or `hour` (of the closing), or by several of them: `symbol,reason`.
     by: Option<String>,
     /// Only trades of this symbol; upper and lower case are the same.
     symbol: Option<String>,
@@ -61,6 +73,11 @@ struct PerformanceView {
     /// `day`, `week`, `month`, `year` or `all`; `range` when `from` or `to` was given.
     #[schema(example = "month")]
     window: String,
+    /// The window in words: which it is, since when, and in which zone its days are.
+    window_text: String,
+    /// What closed before and after the range, with the call for it; left out where the range has no bounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outside: Option<OutsideView>,
     /// The first instant of the range; `null` for no bound.
     from: Option<DateTime<Utc>>,
     /// The end of the range, not included; `null` for no bound.
@@ -80,9 +97,10 @@ struct PerformanceView {
     first_trade_at: Option<DateTime<Utc>>,
     /// When the last trade of the range closed; `null` without a trade.
     last_trade_at: Option<DateTime<Utc>>,
-    /// The groups asked for with `by`, in order of their key.
+    /// The groups asked for with `by`: days, weeks and months in their order, all others by their net profit, the best
+    /// first.
     groups: Vec<PerformanceGroupView>,
-    /// How many groups were left out: those whose keys sort first, the oldest ones unless `by=symbol`.
+    /// How many groups were left out: of days, weeks and months the oldest, of others those between the best and the worst.
     omitted: usize,
     /// What was left out, with the call that returns it; empty when nothing was.
     omitted_parts: Vec<OmittedPartView>,
@@ -104,8 +122,17 @@ struct PerformanceView {
 /// One group of trades.
 #[derive(Debug, Serialize, ToSchema)]
 struct PerformanceGroupView {
-    /// `2026-03-02`, `2026-W10`, `2026-03`, or a symbol.
+    /// `2026-03-02`, `2026-W10`, `2026-03`, a symbol, `v15`, a reason with `…` for its numbers, `14:00`; several by ` / `.
     key: String,
+    /// Each part of the key by its name; left out where `by` names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    keys: Option<BTreeMap<&'static str, String>>,
+    /// `realized_pnl` of the group in percent of that of all; `null` when that is zero or either is not known. Where some
+    /// groups lost, others have more than 100.
+    share_of_realized_pct: Option<f64>,
+    /// Its trades in percent of all.
+    share_of_trades_pct: Option<f64>,
     /// The measures of the group; streak and drawdown count within it.
     #[serde(flatten)]
     measures: TradeMeasures,
@@ -124,13 +151,18 @@ struct OmittedPartView {
 
 /// The routes of the performance history.
 pub fn routes() -> FeatureRoutes<PerformanceHistory> {
-    FeatureRoutes::new([routes!(get_performance.refuses(StoreUnavailable))])
+    FeatureRoutes::new([
+        routes!(get_performance.refuses(StoreUnavailable)),
+        routes!(list_trades.refuses(StoreUnavailable)),
+    ])
 }
 
 /// How trading went
 ///
-/// Closed trades by window (`day`, `week`, `month`, `year`, `all`) or range, as a whole and by day, week, month or
-/// symbol. The day is the bot's (`zone`); in a replay, now is the market's time. Each account is measured for itself.
+/// Closed trades by window (`day`, `week`, `month`, `year`, `all`) or range, as a whole and by day, week, month, symbol,
+/// config version, reason or hour. Without a window it is the calendar month: `window_text` says which range it is, and
+/// `outside` what it leaves out. The day is the bot's (`zone`); in a replay, now is the market's time. Each account is
+/// measured for itself. `GET trades` lists the trades.
 ///
 /// - `realized_pnl` = Σ net profit of closed trades (after commission). Sums are exact; a mean has as many decimals as
 ///   the amounts, and two at least.
@@ -148,20 +180,23 @@ async fn get_performance(
 ) -> Result<Response, Error> {
     let seen = history.bots().snapshot();
     let report = seen.report.as_deref();
-    let market = report.map(|report| &report.market);
-    let market_now = market
-        .filter(|market| market.source.as_deref() == Some("replay"))
-        .and_then(|market| market.market_time);
-    let now = market_now.unwrap_or_else(Utc::now);
+    let now = trading_now(&seen);
     let (zone, zone_source) = day_zone(&seen);
     let (name, range) = asked_range(&query, now, zone)?;
-    let by = query.by.as_deref().map(|text| parse_choice("by", text, TradeGrouping::NAMES)).transpose()?;
+    let by = parse_groupings(query.by.as_deref())?;
     let symbol = query.symbol.clone();
-    let by = by.map(|by| (by, zone));
-    let measured = history.measure(query.account.clone(), range, symbol.clone(), by).await?;
+    let question = MeasureQuestion {
+        account: query.account.clone(),
+        range,
+        symbol: symbol.clone(),
+        by: by.clone(),
+        zone,
+    };
+    let measured = history.measure(question).await?;
     let copy = history.copy();
-    let unknown_reason = why_unknown(&seen, &measured, &copy, query.account.is_some())?;
-    let AccountMeasures { account, accounts, mut breakdown, unreadable_rows } = measured;
+    let unknown_reason =
+        why_unknown(&seen, (&measured.account, &measured.accounts), &copy, query.account.is_some())?;
+    let AccountMeasures { account, accounts, mut breakdown, before, after, unreadable_rows } = measured;
     let is_current = query.account.is_none() || history.measures_current(&account, &accounts);
     let is_open_ended = range.to.is_none_or(|to| to > now);
     let open = report.filter(|_| is_open_ended && is_current);
@@ -175,9 +210,9 @@ async fn get_performance(
         incomplete.extend(open.closed_parts);
         incomplete.extend(old_positions_gap(&seen, open.unrealized));
     }
-    let beyond = breakdown.groups.len().saturating_sub(GROUPS);
-    // The newest groups are kept: keys sort by time.
-    breakdown.groups.drain(..beyond);
+    let are_of_time = by.iter().all(|by| by.is_of_time());
+    let beyond = breakdown.keep(GROUPS, are_of_time);
+    let whole = (breakdown.whole.realized_pnl, breakdown.whole.total_trades.map(Decimal::from));
     let view = PerformanceView {
         mode: seen.mode(),
         account_id: account,
@@ -187,6 +222,8 @@ async fn get_performance(
         zone: zone.name().to_owned(),
         zone_source,
         window: name.to_owned(),
+        window_text: window_text(name, query.window.is_some() || name == RANGE, range, zone),
+        outside: outside_of(&outside_filter(&query), range, before, after),
         from: range.from,
         to: range.to,
         symbol,
@@ -196,13 +233,9 @@ async fn get_performance(
         measures: if unknown_reason.is_none() { breakdown.whole } else { TradeMeasures::default() },
         first_trade_at: breakdown.first,
         last_trade_at: breakdown.last,
-        groups: breakdown
-            .groups
-            .into_iter()
-            .map(|group| PerformanceGroupView { key: group.key, measures: group.measures })
-            .collect(),
+        groups: breakdown.groups.into_iter().map(|group| group_view(group, &by, whole)).collect(),
         omitted: beyond,
-        omitted_parts: omitted_parts(beyond),
+        omitted_parts: omitted_parts(beyond, are_of_time),
         source: unknown_reason.is_none().then_some("trade journal of the bot"),
         unknown_reason,
         unread_trades,
@@ -211,83 +244,6 @@ async fn get_performance(
         generated_at: Utc::now(),
     };
     Ok(json(&view))
-}
-
-/// Why there are no numbers for an account: the bot has no journal, was never seen, or its journal cannot be read.
-fn why_unknown(
-    seen: &BotSnapshot,
-    measured: &AccountMeasures,
-    copy: &JournalCopy,
-    was_named: bool,
-) -> Result<Option<String>, Error> {
-    let AccountMeasures { account, accounts, .. } = measured;
-    if accounts.contains(account) {
-        return Ok(None);
-    }
-    let known = accounts.join(", ");
-    if was_named {
-        let known = if accounts.is_empty() { "none".to_owned() } else { known };
-        return Err(invalid_argument(
-            "account",
-            account,
-            &format!("one of the accounts that trades are kept of: {known}"),
-        ));
-    }
-    Ok(match seen.hello.as_deref() {
-        None => Some("the bot was never seen, so nothing is known of its trades".to_owned()),
-        Some(hello) if !hello.offers("trades") => {
-            Some("the bot does not report its closed trades (capability `trades`)".to_owned())
-        }
-        Some(_) if account.is_empty() && !accounts.is_empty() => Some(format!(
-            "the bot does not say which account it trades, and its trades are of several: ask with account= for one of \
-             {known}"
-        )),
-        Some(_) => why_unread(copy, account),
-    })
-}
-
-/// Why nothing is known of a journal of which no trade is kept; `None` when it was read and has none.
-fn why_unread(copy: &JournalCopy, account: &str) -> Option<String> {
-    let (unread, first) = copy.unread();
-    if copy.failure.is_none() && !copy.is_of(account) {
-        return Some(format!("the bot's journal of trades was not read yet for the account `{account}`"));
-    }
-    match (&copy.failure, copy.level_at) {
-        (Some(failure), None) => {
-            Some(format!("the bot's journal of trades cannot be read (`GET trades`): {failure}"))
-        }
-        (None, None) => Some("the bot's journal of trades was not read yet".to_owned()),
-        (_, Some(_)) if unread > 0 => Some(format!(
-            "{unread} trades of the bot's journal cannot be read, and none of this account is kept; the first: {}",
-            first.unwrap_or("its form is not known")
-        )),
-        (_, Some(_)) => None,
-    }
-}
-
-/// What the copy of the journal lacks, or may lack.
-fn journal_gaps(copy: &JournalCopy, unread: u64) -> Vec<String> {
-    let mut gaps = Vec::new();
-    if unread > 0 {
-        let first = copy.unread().1.map(|first| format!("; the first: {first}")).unwrap_or_default();
-        gaps.push(format!(
-            "{} of the bot's journal could not be read, left out of every number{first}",
-            trades(unread)
-        ));
-    }
-    if let Some(failure) = &copy.failure {
-        let since = copy.level_at.map_or_else(
-            || "the journal was not read since botops started".to_owned(),
-            |at| {
-                format!(
-                    "these are the trades as of {}",
-                    at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
-                )
-            },
-        );
-        gaps.push(format!("`GET trades` failed ({failure}): {since}"));
-    }
-    gaps
 }
 
 /// That the open positions are not those of now: the bot is away, or what it knows is of a day that is over.
@@ -311,10 +267,6 @@ fn unmeasured_gap(whole: &TradeMeasures) -> Option<String> {
         "{} {count} in total_trades alone: the net profit is not known, or has {TOO_MANY_DIGITS}",
         trades(unmeasured)
     ))
-}
-
-fn trades(count: u64) -> String {
-    if count == 1 { "1 trade".to_owned() } else { format!("{count} trades") }
 }
 
 /// What is won or lost on the positions that are open now.
@@ -414,61 +366,62 @@ fn asked_range(
         let window: PerformanceWindow = parse_choice("window", window, PerformanceWindow::NAMES)?;
         return Ok((window.as_str(), window.range(now, zone)));
     }
-    let bound = |name: &str, text: &Option<String>, read: fn(&str, Tz) -> Option<DateTime<Utc>>| {
-        let Some(text) = text else { return Ok(None) };
-        read(text, zone).map(Some).ok_or_else(|| {
-            invalid_argument(name, text, "a day (2026-03-02), a month (2026-03) or an RFC 3339 time")
-        })
-    };
-    let range = TradeRange {
-        from: bound("from", &query.from, lower_bound)?,
-        to: bound("to", &query.to, upper_bound)?,
-    };
-    let is_backwards = range.from.zip(range.to).is_some_and(|(from, to)| from >= to);
-    if is_backwards {
-        return Err(invalid_argument(
-            "from",
-            query.from.as_deref().unwrap_or_default(),
-            "a time before `to`",
-        ));
+    let range = parse_range(query.from.as_deref(), query.to.as_deref(), zone)?;
+    Ok((RANGE, range))
+}
+
+/// The members of the query that narrow which trades count, whatever the range is.
+fn outside_filter(query: &PerformanceQuery) -> String {
+    let named = [("symbol", &query.symbol), ("account", &query.account), ("by", &query.by)];
+    let given = named.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    given.map(|(name, value)| format!("&{name}={}", percent_encode(value))).collect()
+}
+
+fn parse_groupings(text: Option<&str>) -> Result<Vec<TradeGrouping>, Error> {
+    let mut by: Vec<TradeGrouping> = Vec::new();
+    for word in text.into_iter().flat_map(|text| text.split(',')) {
+        let one = parse_choice("by", word, TradeGrouping::NAMES)?;
+        if !by.contains(&one) {
+            by.push(one);
+        }
     }
-    Ok(("range", range))
+    Ok(by)
 }
 
-fn parse_choice<T: std::str::FromStr>(name: &str, text: &str, names: &str) -> Result<T, Error> {
-    text.parse().map_err(|_| invalid_argument(name, text, names))
+fn group_view(
+    group: TradeGroup,
+    by: &[TradeGrouping],
+    (realized, trades): (Option<Decimal>, Option<Decimal>),
+) -> PerformanceGroupView {
+    let TradeGroup { keys, measures } = group;
+    PerformanceGroupView {
+        key: keys.join(" / "),
+        share_of_realized_pct: share_pct(measures.realized_pnl, realized),
+        share_of_trades_pct: share_pct(measures.total_trades.map(Decimal::from), trades),
+        keys: (by.len() > 1).then(|| by.iter().map(|by| by.as_str()).zip(keys).collect()),
+        measures,
+    }
 }
 
-fn invalid_argument(name: &str, text: &str, expected: &str) -> Error {
-    let got = botops_core::text::clean(text, 60);
-    Error::new(Code::ArgumentInvalid)
-        .detail(format!("`{name}` takes {expected}"))
-        .field(format!("?{name}"), got, expected)
-        .next("get_performance", "GET", "/api/v1/performance", None, Some("read"))
-}
-
-fn omitted_parts(beyond: usize) -> Vec<OmittedPartView> {
+fn omitted_parts(beyond: usize, are_of_time: bool) -> Vec<OmittedPartView> {
     if beyond == 0 {
         return Vec::new();
     }
-    vec![OmittedPartView {
-        what: "older groups".to_owned(),
-        count: beyond,
-        call: NextAction {
-            operation: "get_performance".to_owned(),
-            method: "GET".to_owned(),
-            path: "/api/v1/performance?window=all&by=month".to_owned(),
-            body: None,
-            scope: Some("read".to_owned()),
-        },
-    }]
+    let (what, operation, path) = if are_of_time {
+        ("older groups", "get_performance", "/api/v1/performance?window=all&by=month")
+    } else {
+        ("groups between the best and the worst", "list_trades", "/api/v1/trades")
+    };
+    let call = read_call(operation, path.to_owned());
+    vec![OmittedPartView { what: what.to_owned(), count: beyond, call }]
 }
 
 /// The answer that the API document shows as an example.
 fn example_view() -> serde_json::Value {
     let mut view = serde_json::json!({
             "mode": "paper", "account_id": "", "accounts": [""], "currency": "USD", "pnl_basis": "realized",
-            "zone": "America/New_York", "zone_source": "bot", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
+            "zone": "America/New_York", "zone_source": "bot", "window": "month",
+            "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
             "total_trades": 5, "total_wins": 2, "total_losses": 2, "total_breakeven": 1, "win_rate": 0.4,
             "realized_pnl": "4.00", "gross_pnl": "4.00", "commission": "0.00", "avg_profit_per_win": "8.00",
             "avg_loss_per_loss": "-6.00", "profit_factor": 1.333333, "expectancy": "0.80",
@@ -479,6 +432,8 @@ fn example_view() -> serde_json::Value {
             "as_of": "2026-03-07T12:00:00Z",
             "generated_at": "2026-03-07T12:00:01Z"});
     view["unrealized_as_of"] = "2026-03-07T12:00:00Z".into();
+    view["window_text"] =
+        "this calendar month (no window was named), since 2026-03-01 00:00 (America/New_York)".into();
     view["unread_trades"] = 0.into();
     view["incomplete"] = serde_json::Value::Array(Vec::new());
     view

@@ -7,14 +7,19 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 use tokio::sync::watch;
 
 use super::breakdown::TradeBreakdown;
+use super::config_names::ConfigNames;
 use super::journal_cursor::JournalCursor;
+use super::trade_grouping::{GroupNames, TradeGrouping};
+use super::trade_page::{AccountPage, TradeQuestion, read_page};
 use super::trade_rows::{
-    count_trades, delete_unnamed_copies, insert_trades, name_trades, select_trades, trade_accounts,
+    count_trades, delete_unnamed_copies, insert_trades, name_trades, select_trades, sum_trades,
+    trade_accounts,
 };
-use super::window::{TradeGrouping, TradeRange};
+use super::window::TradeRange;
 use crate::bots::{Bots, CallError};
 use crate::store::{Store, get_value, put_value};
 use botops_contract::{LARGEST_SEQ, Trade};
@@ -74,11 +79,25 @@ impl JournalCopy {
     }
 }
 
+/// What is to be measured.
+pub(super) struct MeasureQuestion {
+    /// `None`: the account that the bot trades now.
+    pub account: Option<String>,
+    pub range: TradeRange,
+    pub symbol: Option<String>,
+    pub by: Vec<TradeGrouping>,
+    pub zone: Tz,
+}
+
 /// Measures of one account, and the accounts that trades are kept of.
 pub(super) struct AccountMeasures {
     pub account: String,
     pub accounts: Vec<String>,
     pub breakdown: TradeBreakdown,
+    /// How many trades closed before the range, and their net profit.
+    pub before: (u64, Option<Decimal>),
+    /// How many closed after it, and theirs.
+    pub after: (u64, Option<Decimal>),
     /// Trades of the range that an older botops kept and that cannot be read any more.
     pub unreadable_rows: u64,
 }
@@ -130,26 +149,50 @@ impl PerformanceHistory {
         &self.bots
     }
 
-    /// Measures the closed trades of an account in a range. Without `asked`, it is the account that the bot trades now.
+    /// Measures the closed trades of an account in a range, and what lies outside of it.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable).
-    pub(super) async fn measure(
-        &self,
-        asked: Option<String>,
-        range: TradeRange,
-        symbol: Option<String>,
-        by: Option<(TradeGrouping, Tz)>,
-    ) -> Result<AccountMeasures, Error> {
+    pub(super) async fn measure(&self, asked: MeasureQuestion) -> Result<AccountMeasures, Error> {
+        let bot = self.bots.id().as_str().to_owned();
+        let current = self.current_account();
+        let read = move |connection: &rusqlite::Connection| {
+            let MeasureQuestion { account, range, symbol, by, zone } = asked;
+            let symbol = symbol.as_deref();
+            let accounts = trade_accounts(connection, &bot)?;
+            let account = account.unwrap_or_else(|| traded_account(current, &accounts));
+            let (trades, unreadable_rows) = select_trades(connection, &bot, &account, range, symbol)?;
+            let names = GroupNames { zone, configs: ConfigNames::read(connection)? };
+            let breakdown = TradeBreakdown::of(&trades, &by, &names);
+            let beyond = |bound: Option<_>, range: TradeRange| match bound {
+                Some(_) => sum_trades(connection, (&bot, &account), range, symbol),
+                None => Ok((0, None)),
+            };
+            let before = beyond(range.from, TradeRange { from: None, to: range.from })?;
+            let after = beyond(range.to, TradeRange { from: range.to, to: None })?;
+            Ok(AccountMeasures { account, accounts, breakdown, before, after, unreadable_rows })
+        };
+        self.store.read(read).await
+    }
+
+    /// Reads a page of the closed trades of an account. Without `asked`, it is the account that the bot trades now.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable).
+    pub(super) async fn list(&self, asked: TradeQuestion) -> Result<AccountPage, Error> {
         let bot = self.bots.id().as_str().to_owned();
         let current = self.current_account();
         let read = move |connection: &rusqlite::Connection| {
             let accounts = trade_accounts(connection, &bot)?;
-            let account = asked.unwrap_or_else(|| traded_account(current, &accounts));
-            let (trades, unreadable_rows) =
-                select_trades(connection, &bot, &account, range, symbol.as_deref())?;
-            let breakdown = TradeBreakdown::of(&trades, by);
-            Ok(AccountMeasures { account, accounts, breakdown, unreadable_rows })
+            let account = asked.account.unwrap_or_else(|| traded_account(current, &accounts));
+            let mut filter = asked.filter;
+            if let Some(name) = asked.version {
+                // No trade has an empty text here: those of an unknown config are in no version.
+                filter.config_sha256 = Some(ConfigNames::content_of(connection, &name)?.unwrap_or(name));
+            }
+            let page = read_page(connection, (&bot, &account), &filter, asked.cursor, asked.limit)?;
+            let has_any = page.newest.is_some();
+            Ok(AccountPage { page, has_any, names: ConfigNames::read(connection)?, account, accounts })
         };
         self.store.read(read).await
     }

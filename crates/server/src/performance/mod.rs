@@ -5,11 +5,19 @@
 
 mod api;
 mod breakdown;
+mod config_names;
+mod exit_kind;
 mod history;
 mod journal_cursor;
+mod journal_words;
 mod measure;
+mod trade_api;
+mod trade_grouping;
+mod trade_page;
 mod trade_rows;
+mod trade_view;
 mod window;
+mod window_words;
 
 pub use api::routes;
 pub use history::PerformanceHistory;

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Statement, params};
+use rust_decimal::Decimal;
 
 use super::window::TradeRange;
 use crate::store::StoreAbort;
-use botops_contract::Trade;
+use botops_contract::{Trade, add_exactly};
 use botops_core::error::{Code, Error};
 
 /// The names of the accounts that trades are kept of, in their order.
@@ -148,6 +149,36 @@ pub(super) fn select_trades(
         }
     }
     Ok((trades, unreadable))
+}
+
+/// How many trades of an account closed in a range, of one symbol or of all, and their net profit as far as it has a sum.
+pub(super) fn sum_trades(
+    connection: &Connection,
+    (bot, account): (&str, &str),
+    range: TradeRange,
+    symbol: Option<&str>,
+) -> rusqlite::Result<(u64, Option<Decimal>)> {
+    let micros = |bound: Option<DateTime<Utc>>, open: i64| bound.map_or(open, |at| at.timestamp_micros());
+    let (from, to) = (micros(range.from, i64::MIN), micros(range.to, i64::MAX));
+    let mut statement = connection.prepare_cached(
+        "SELECT net_pl, symbol FROM trades INDEXED BY trades_by_close
+         WHERE bot_id = ?1 AND account_id = ?2 AND closed_us >= ?3 AND closed_us < ?4",
+    )?;
+    let mut rows = statement.query(params![bot, account, from, to])?;
+    let (mut count, mut sum) = (0, None);
+    while let Some(row) = rows.next()? {
+        if let Some(symbol) = symbol
+            && !is_same_symbol(row.get_ref(1)?.as_str().unwrap_or_default(), symbol)
+        {
+            continue;
+        }
+        count += 1;
+        let net = row.get_ref(0)?.as_str().ok().and_then(|text| Decimal::from_str_exact(text).ok());
+        if let Some(more) = net.and_then(|net| add_exactly(sum.unwrap_or_default(), net)) {
+            sum = Some(more);
+        }
+    }
+    Ok((count, sum))
 }
 
 /// Whether two texts name one symbol: upper and lower case are the same, in every script.

@@ -40,6 +40,17 @@ impl PerformanceWindow {
         }
     }
 
+    /// The window in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Day => "today",
+            Self::Week => "this week, from Monday",
+            Self::Month => "this calendar month",
+            Self::Year => "this calendar year",
+            Self::All => "all trades that are kept",
+        }
+    }
+
     /// The calendar day, week (from Monday), month or year that `now` lies in.
     pub(super) fn range(self, now: DateTime<Utc>, zone: Tz) -> TradeRange {
         let today = trading_day(now, zone);
@@ -66,44 +77,6 @@ impl FromStr for PerformanceWindow {
             "month" | "monthly" => Ok(Self::Month),
             "year" | "yearly" => Ok(Self::Year),
             "all" => Ok(Self::All),
-            _ => Err(()),
-        }
-    }
-}
-
-/// What a group of trades shares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TradeGrouping {
-    Day,
-    Week,
-    Month,
-    Symbol,
-}
-
-impl TradeGrouping {
-    pub(super) const NAMES: &'static str = "day, week, month or symbol";
-
-    /// The group's name: `2026-03-02`, `2026-W10`, `2026-03`, or the symbol.
-    pub(super) fn key(self, symbol: &str, closed_at: DateTime<Utc>, zone: Tz) -> String {
-        let day = trading_day(closed_at, zone);
-        match self {
-            Self::Day => day.to_string(),
-            Self::Week => format!("{}-W{:02}", day.iso_week().year(), day.iso_week().week()),
-            Self::Month => day.format("%Y-%m").to_string(),
-            Self::Symbol => symbol.to_owned(),
-        }
-    }
-}
-
-impl FromStr for TradeGrouping {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.to_ascii_lowercase().as_str() {
-            "day" => Ok(Self::Day),
-            "week" => Ok(Self::Week),
-            "month" => Ok(Self::Month),
-            "symbol" => Ok(Self::Symbol),
             _ => Err(()),
         }
     }
@@ -175,9 +148,7 @@ mod tests {
     fn no_date_is_too_far_out() {
         for zone in [New_York, Santiago, Tz::UTC, chrono_tz::Pacific::Kiritimati] {
             for at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
-                for grouping in [TradeGrouping::Day, TradeGrouping::Week, TradeGrouping::Month] {
-                    assert!(!grouping.key("SPY", at, zone).is_empty());
-                }
+                assert!(!trading_day(at, zone).to_string().is_empty());
             }
             for text in [
                 "+262142-12-31",

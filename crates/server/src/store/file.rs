@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/009_change_keys.sql"),
     include_str!("migrations/010_event_places.sql"),
     include_str!("migrations/011_incidents.sql"),
+    include_str!("migrations/012_trade_lists.sql"),
 ];
 
 /// Why the file could not be opened.

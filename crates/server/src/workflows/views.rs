@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::actions::ActionClass;
@@ -14,8 +14,8 @@ use super::definition::{
     WorkflowRisk,
 };
 use super::run::{
-    MissingNeedView, PlannedStepView, RunProgress, StepProgress, WorkflowForecast, WorkflowRunError,
-    WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
+    MissingNeedView, PlannedStepView, RunInterruption, RunProgress, StepProgress, WorkflowForecast,
+    WorkflowRunError, WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
 };
 use crate::operations_log::{self, OperationKind, OperationRow};
 use botops_core::durable_deadline::DurableDeadline;
@@ -176,6 +176,16 @@ pub struct WorkflowRunView {
     pub queue_position: Option<u32>,
     /// How often it was resumed after a crash.
     pub recoveries: u32,
+    /// When botops ended while it was under way: when it was stopped, or the last that was recorded before it was gone. Of
+    /// several times the newest; left out when it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted_at: Option<DateTime<Utc>>,
+    /// When it was taken up again after that; left out before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<DateTime<Utc>>,
+    /// Why it was interrupted, in words; left out when it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted_because: Option<&'static str>,
     /// When it was requested.
     pub created_at: DateTime<Utc>,
     /// When it got its lock and began; `null` before that.
@@ -214,6 +224,9 @@ pub struct RunStepView {
     pub attempts: u32,
     /// When its first attempt began; `null` before that.
     pub started_at: Option<DateTime<Utc>>,
+    /// When its newest attempt began; left out while there is but one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_started_at: Option<DateTime<Utc>>,
     /// When it ended; `null` before that.
     pub finished_at: Option<DateTime<Utc>>,
     /// When the next attempt begins; `null` unless one is planned.
@@ -221,7 +234,8 @@ pub struct RunStepView {
     /// The input it got, without secrets; `null` before it began.
     #[schema(value_type = Object)]
     pub input: Option<Value>,
-    /// Its output; `null` before it has one.
+    /// Its output; `null` before it has one. A large member that stands in the run's answer already is
+    /// `{"same_as": "/outputs/diff"}`: the place where it stands.
     #[schema(value_type = Object)]
     pub output: Option<Value>,
     /// Its conditions, with expected and actual values.
@@ -426,7 +440,15 @@ pub(super) fn load_run_view(
         _ => Some(500),
     };
     let steps = workflow.definition.steps.iter().zip(&progress.steps);
-    let steps = steps.map(|(step, of_step)| render_run_step(step.uses.name(), of_step)).collect();
+    let mut steps: Vec<RunStepView> =
+        steps.map(|(step, of_step)| render_run_step(step.uses.name(), of_step)).collect();
+    let outputs = progress.outputs.unwrap_or_default();
+    say_once(&outputs, &mut steps);
+    let interruption = progress.interruption.as_ref();
+    let because = |interruption: &RunInterruption| match interruption.was_stopped {
+        true => "botops was stopped",
+        false => "botops ended without a word: it was killed, it crashed, or the machine went down",
+    };
     Ok(Some(WorkflowRunView {
         run_id: op.op_id,
         workflow_id: op.name,
@@ -441,7 +463,7 @@ pub(super) fn load_run_view(
         steps,
         failed_step,
         error: progress.error,
-        outputs: progress.outputs.unwrap_or_default(),
+        outputs,
         next_poll_ms,
         seq: progress.seq,
         params: op.params,
@@ -450,6 +472,9 @@ pub(super) fn load_run_view(
         request_id: op.actor.request_id,
         queue_position,
         recoveries: op.recoveries,
+        interrupted_at: interruption.map(|interruption| table_time(interruption.interrupted_ms)),
+        resumed_at: interruption.and_then(|interruption| interruption.resumed_ms).map(table_time),
+        interrupted_because: interruption.map(because),
         created_at: table_time(op.created_ms),
         started_at: progress.started_ms.map(table_time),
         finished_at: progress.finished_ms.map(table_time),
@@ -466,6 +491,27 @@ fn count_runs_before(connection: &Connection, op: &OperationRow) -> rusqlite::Re
         .query_row(params![op.created_ms, op.op_id], |row| row.get(0))
 }
 
+/// Members of a step's output that are smaller are shown wherever they stand.
+const LARGE_MEMBER: usize = 200;
+
+/// Shows each large member once: in the outputs of the run, or else in the first step that has it.
+fn say_once(outputs: &Value, steps: &mut [RunStepView]) {
+    let is_large =
+        |value: &Value| (value.is_array() || value.is_object()) && value.to_string().len() > LARGE_MEMBER;
+    let members = outputs.as_object().into_iter().flatten().filter(|(_, value)| is_large(value));
+    let mut told: Vec<(String, Value)> =
+        members.map(|(name, value)| (format!("/outputs/{name}"), value.clone())).collect();
+    for (place, step) in steps.iter_mut().enumerate() {
+        let Some(output) = step.output.as_mut().and_then(Value::as_object_mut) else { continue };
+        for (name, value) in output.iter_mut().filter(|(_, value)| is_large(value)) {
+            match told.iter().find(|(_, known)| known == value) {
+                Some((at, _)) => *value = json!({"same_as": at}),
+                None => told.push((format!("/steps/{place}/output/{name}"), value.clone())),
+            }
+        }
+    }
+}
+
 fn render_run_step(uses: &str, step: &StepProgress) -> RunStepView {
     RunStepView {
         step: step.id.clone(),
@@ -473,6 +519,7 @@ fn render_run_step(uses: &str, step: &StepProgress) -> RunStepView {
         state: step.state,
         attempts: step.attempts,
         started_at: step.started_ms.map(table_time),
+        attempt_started_at: step.attempt_started_ms.filter(|_| step.attempts > 1).map(table_time),
         finished_at: step.finished_ms.map(table_time),
         retry_at: step.retry.as_ref().or(step.undo_retry.as_ref()).map(shown_time),
         input: step.input.clone(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -20,6 +21,7 @@ use crate::configs::head::{CommittedConfig, VersionHead};
 use crate::configs::support::{ConfigSupport, echoed_config, not_known, not_offered};
 use crate::configs::transaction::{ConfigTransaction, TransactionView, newest_transactions};
 use crate::events::{Events, NewEvent};
+use crate::operations_log::StoredActor;
 use crate::store::Store;
 use botops_contract::{EventKind, Severity, VersionRef};
 use botops_core::error::{Code, Error};
@@ -244,6 +246,22 @@ impl CurrentConfig {
         }
         self.live.store(None);
         self.refresh();
+    }
+
+    /// Remembers a change that was refused before it was admitted. One that the bot refused is told by its transaction.
+    pub(crate) fn note_refusal(&self, error: &Error, reason: String, actor: &StoredActor) {
+        let newest = self.last_rejected.load_full();
+        let Some(refused) = RejectedChangeView::of_refusal(error, reason, actor) else { return };
+        // The same refusal ended a transaction a moment ago.
+        let is_told = newest.is_some_and(|known| {
+            known.txn.is_some()
+                && known.reason == refused.reason
+                && refused.at - known.at < TimeDelta::seconds(1)
+        });
+        if !is_told {
+            self.last_rejected.store(Some(Arc::new(refused)));
+            self.refresh();
+        }
     }
 
     /// Looks up the last change that was refused.

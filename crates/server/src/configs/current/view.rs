@@ -8,7 +8,9 @@ use crate::configs::bot_schema::BotSchemaView;
 use crate::configs::document::{WrittenValue, version_etag};
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
+use crate::operations_log::StoredActor;
 use botops_contract::{BotId, EchoedConfig, VersionRef};
+use botops_core::error::{Code, Error};
 use botops_http::RenderedDocument as Page;
 
 /// Whether the bot runs what is committed.
@@ -81,11 +83,14 @@ pub struct CommittedConfigView {
     pub fits_schema: Option<bool>,
 }
 
-/// The last change that was refused after it was admitted.
+/// The last change that was refused: for what is wrong with it before it was admitted, or by the bot afterwards.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RejectedChangeView {
-    /// The id of the transaction.
-    pub txn: String,
+    /// The id of the transaction; `null` for a change that was refused before it became one.
+    #[schema(required)]
+    pub txn: Option<String>,
+    /// The key that asked for it.
+    pub actor: String,
     /// When it was refused (UTC).
     pub at: DateTime<Utc>,
     /// The reason that the caller gave for the change.
@@ -121,7 +126,8 @@ pub struct CurrentConfigView {
     pub committed: Option<CommittedConfigView>,
     /// The change that is under way; `null` when there is none.
     pub trial: Option<TransactionView>,
-    /// The last change that was refused after it was admitted; `null` when none is known.
+    /// The last change that was refused, before or after it was admitted; `null` when none is known. One that was never
+    /// admitted is known until botops is started anew.
     pub last_rejected: Option<RejectedChangeView>,
     /// The schema that the bot brought; `null` when none was ever read.
     pub schema: Option<BotSchemaView>,
@@ -156,11 +162,36 @@ impl CommittedConfigView {
 }
 
 impl RejectedChangeView {
+    /// A change that was refused for what is wrong with it, before it was admitted; `None` for a failure that says nothing
+    /// of the change.
+    pub(super) fn of_refusal(error: &Error, reason: String, actor: &StoredActor) -> Option<Self> {
+        let is_of_change = matches!(
+            error.code(),
+            Code::ConfigSchemaInvalid
+                | Code::ConfigRuleBroken
+                | Code::ConfigBotRejected
+                | Code::ConfigFieldFixed
+                | Code::ConfigCrashedBefore
+        );
+        let now = Utc::now();
+        let problem = error.problem("", now);
+        let error =
+            StoredError { error_code: problem.error_code, cause: problem.cause, errors: problem.errors };
+        is_of_change.then(|| Self {
+            txn: None,
+            actor: actor.key_id.clone(),
+            at: now,
+            reason,
+            error: Some(error),
+        })
+    }
+
     /// The view of a change that was refused; `None` for any other.
     pub(super) fn of(txn: &ConfigTransaction) -> Option<Self> {
         let view = TransactionView::of(txn);
         (view.state == TransactionState::Rejected).then_some(Self {
-            txn: view.txn,
+            txn: Some(view.txn),
+            actor: view.actor.key_id,
             at: view.updated_at,
             reason: view.reason,
             error: view.error,

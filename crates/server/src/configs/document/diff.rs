@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::diff_words::{in_force, shown_value, unclear_because};
 use super::nodes::{child_pointer, has_secret, is_foreign, is_secret, mask_value, member_node};
 use super::same_value::{find_keyed, same_value};
 use super::schema::ConfigSchema;
@@ -48,6 +49,8 @@ pub enum RiskDirection {
     Neutral,
     /// More careful than before.
     Decreases,
+    /// Neither more nor less is at risk: the bot behaves otherwise, as where a stop moves nearer to the price.
+    Unclear,
     /// More is at risk than before; also said when the direction is not known.
     Increases,
 }
@@ -83,12 +86,16 @@ pub struct DiffLine {
 /// What all differences together do to risk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeRisk {
-    /// `increases` as soon as one line does; otherwise `decreases` when one line does.
+    /// `increases` as soon as one line does; else `unclear` when one line is, else `decreases` when one line does.
     pub direction: RiskDirection,
-    /// `high` when a line that increases risk is about a limit that protects money; otherwise `low`.
+    /// `high` when a line that increases risk, or is unclear, is about a limit that protects money; otherwise `low`.
     pub class: String,
     /// JSON pointers of the lines that increase risk.
     pub reasons: Vec<String>,
+    /// JSON pointers of the lines of which it is not clear which way they move risk; left out when there is none. Their
+    /// texts say why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unclear: Vec<String>,
     /// Those of them that only count as increasing it, since the schema declares no `x-risk` for the field. Declare it as
     /// `{"direction": "up", "class": "low"}`, by what a higher value of the field does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -127,11 +134,14 @@ pub(crate) fn change_risk(schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRi
         lines.iter().filter(|line| line.direction == RiskDirection::Increases).collect();
     let is_high =
         |line: &&DiffLine| schema.at(&line.path).is_some_and(|node| node["x-risk"]["class"] == "high");
-    let class = if rising.iter().any(is_high) { "high" } else { "low" };
+    let unclear: Vec<&DiffLine> =
+        lines.iter().filter(|line| line.direction == RiskDirection::Unclear).collect();
+    let class = if rising.iter().chain(&unclear).any(is_high) { "high" } else { "low" };
+    let unclear = unclear.into_iter().map(|line| line.path.clone()).collect();
     let reasons = rising.iter().map(|line| line.path.clone()).collect();
     let undeclared =
         rising.iter().filter(|line| line.risk_undeclared).map(|line| line.path.clone()).collect();
-    ChangeRisk { direction, class: class.to_owned(), reasons, undeclared }
+    ChangeRisk { direction, class: class.to_owned(), reasons, unclear, undeclared }
 }
 
 /// A place in both documents that is compared.
@@ -221,7 +231,9 @@ impl DiffWalk<'_> {
     }
 
     fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
-        let direction = risk_direction(position.node, op, old, new);
+        // What is not written holds as the schema says, where it says so.
+        let (before, after) = (in_force(position.node, old), in_force(position.node, new));
+        let direction = risk_direction(position.node, op, before, after);
         let risk_undeclared = direction == RiskDirection::Increases && !declares_risk(position.node);
         let apply = apply_timing(position.node);
         let masked = position.is_masked || [old, new].iter().any(|value| has_secret(position.node, value));
@@ -232,7 +244,9 @@ impl DiffWalk<'_> {
         };
         let (old, new) = (show(old), show(new));
         let what = change_text(position, op, &old, &new);
-        let text = format!("{what}{}{}", risk_text(direction, risk_undeclared), timing_text(apply));
+        let instead = instead_text(position, op, masked);
+        let risk = risk_text(position.node, direction, risk_undeclared);
+        let text = format!("{what}{instead}{risk}{}", timing_text(apply));
         self.lines.push(DiffLine {
             op,
             path: position.path.clone(),
@@ -257,15 +271,41 @@ fn change_text(position: &DiffPosition<'_>, op: DiffOp, old: &Value, new: &Value
     }
 }
 
-fn risk_text(direction: RiskDirection, is_undeclared: bool) -> &'static str {
-    match direction {
+/// What holds where a value is no longer written, or was not before.
+fn instead_text(position: &DiffPosition<'_>, op: DiffOp, is_masked: bool) -> String {
+    let default = position.node.get("default");
+    let is_item = position.key.is_some() && position.name.ends_with(']');
+    match (op, default) {
+        (DiffOp::Replace, _) => String::new(),
+        (DiffOp::Remove, _) if is_item => "; the list has it no longer".to_owned(),
+        (DiffOp::Add, _) if is_item => String::new(),
+        (_, Some(_)) if is_masked => "; the default of the bot's schema is not shown".to_owned(),
+        (DiffOp::Remove, Some(default)) => {
+            format!("; {} holds instead, the default of the bot's schema", shown_value(default))
+        }
+        (DiffOp::Remove, None) => {
+            "; what holds instead is up to the bot: its schema names no default".to_owned()
+        }
+        (DiffOp::Add, Some(default)) => {
+            format!("; before, {} held, the default of the bot's schema", shown_value(default))
+        }
+        (DiffOp::Add, None) => String::new(),
+    }
+}
+
+fn risk_text(node: &Value, direction: RiskDirection, is_undeclared: bool) -> String {
+    let text = match direction {
+        RiskDirection::Unclear => {
+            return unclear_because(node).map(|why| format!("; {why}")).unwrap_or_default();
+        }
         RiskDirection::Increases if is_undeclared => {
             "; counts as raising risk, since the bot's schema declares no `x-risk` for it"
         }
         RiskDirection::Increases => "; raises risk",
         RiskDirection::Decreases => "; lowers risk",
         RiskDirection::Neutral => "",
-    }
+    };
+    text.to_owned()
 }
 
 fn timing_text(apply: ApplyTiming) -> &'static str {
@@ -273,14 +313,6 @@ fn timing_text(apply: ApplyTiming) -> &'static str {
         ApplyTiming::Hot => "",
         ApplyTiming::Restart => "; waits for a restart of the bot",
         ApplyTiming::Never => "; cannot be changed",
-    }
-}
-
-/// A value as a sentence shows it.
-fn shown_value(value: &Value) -> String {
-    match value {
-        Value::String(text) => botops_core::text::clean(text, 60),
-        other => botops_core::text::clean(&other.to_string(), 120),
     }
 }
 
@@ -326,6 +358,12 @@ fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDir
         return RiskDirection::Neutral;
     }
     let moved = ExactNumber::of_json(old).zip(ExactNumber::of_json(new)).map(|(old, new)| new.cmp(&old));
+    let is_shorter = moved == Some(Ordering::Less);
+    match (node["x-distance"].as_str(), moved) {
+        (Some("target"), Some(_)) => return RiskDirection::Unclear,
+        (Some("stop"), Some(_)) if is_shorter => return RiskDirection::Unclear,
+        _ => {}
+    }
     match (annotated, moved) {
         (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
             RiskDirection::Decreases
@@ -430,6 +468,49 @@ mod tests {
                 "said: 1 → 2; raises risk",
                 "unsaid: 2 → 1; counts as raising risk, since the bot's schema declares no `x-risk` for it"
             ]
+        );
+    }
+
+    #[test]
+    fn a_nearer_stop_is_another_behaviour_and_not_less_risk() {
+        moves(
+            |d| d["risk_management"]["stop_loss_pct"] = json!(0.1),
+            RiskDirection::Unclear,
+            "risk_management.stop_loss_pct: 2.0 → 0.1 %; it is not clear which way risk moves: a nearer stop loses less each \
+             time and fires sooner, at once where it is nearer than the price usually moves",
+        );
+        moves(
+            |d| d["risk_management"]["stop_loss_pct"] = json!(4),
+            RiskDirection::Increases,
+            "risk_management.stop_loss_pct: 2.0 → 4 %; raises risk",
+        );
+        let risk = change_risk(&SCHEMA, &diff(|d| d["risk_management"]["stop_loss_pct"] = json!(0.1)));
+        assert_eq!((risk.direction, risk.class.as_str()), (RiskDirection::Unclear, "high"));
+        assert_eq!(
+            (risk.reasons.len(), risk.unclear.as_slice()),
+            (0, ["/risk_management/stop_loss_pct".to_owned()].as_slice())
+        );
+        let ratio = diff(|d| d["risk_management"]["risk_reward_ratio"] = json!(5));
+        assert_eq!(ratio[0].direction, RiskDirection::Unclear, "{ratio:?}");
+    }
+
+    #[test]
+    fn a_removed_value_says_what_holds_instead() {
+        let schema = json!({"type": "object", "properties": {
+            "size": {"type": "number", "default": 3, "x-risk": {"direction": "up", "class": "high"}},
+            "other": {"type": "number", "x-risk": {"direction": "up", "class": "low"}},
+        }});
+        let schema = ConfigSchema::compile(&schema.to_string()).unwrap();
+        let lines = diff_documents(&schema, &json!({"size": 5, "other": 1}), &json!({}), &|_| Value::Null);
+        let told: Vec<_> = lines.iter().map(|line| (line.direction, line.text.as_str())).collect();
+        let instead = "size: removed, was 5; 3 holds instead, the default of the bot's schema; lowers risk";
+        let unnamed = "other: removed, was 1; what holds instead is up to the bot: its schema names no default; raises risk";
+        assert!(told.contains(&(RiskDirection::Decreases, instead)), "{told:?}");
+        assert!(told.contains(&(RiskDirection::Increases, unnamed)), "{told:?}");
+        let lines = diff_documents(&schema, &json!({}), &json!({"size": 5}), &|_| Value::Null);
+        assert_eq!(
+            lines[0].text,
+            "size: added 5; before, 3 held, the default of the bot's schema; raises risk"
         );
     }
 

@@ -3,6 +3,7 @@
 mod config_change;
 mod config_document;
 mod diff;
+mod diff_words;
 mod finding;
 mod nodes;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use super::nodes::child_pointer;
 use crate::bots::conformance::SchemaComplaint;
 
 /// What botops reads beside the keywords of JSON Schema, without their `x-`.
-const MARKS: [&str; 9] =
-    ["apply", "risk", "secret", "list-key", "unit", "help", "role", "warn-above", "warn-below"];
+const MARKS: [&str; 10] =
+    ["apply", "risk", "distance", "secret", "list-key", "unit", "help", "role", "warn-above", "warn-below"];
 
 /// From how much of a word is right on it is taken for a misspelt one: `x-rolle` is, `x-rule` is a word of the bot's own.
 const MOST_LIKELY: f64 = 0.78;

@@ -13,7 +13,7 @@ use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
-use crate::configs::ApplyOptions;
+use crate::configs::{ApplyOptions, ConfigFinding};
 
 pub(super) struct PlanConfig;
 
@@ -45,7 +45,7 @@ pub(super) struct PlanConfigOutput {
     /// Whether a part of the change takes effect only at the bot's next start. False for a change that is not valid.
     requires_restart: bool,
     /// Which way the change moves risk; `null` for a change that is not valid.
-    #[schemars(extend("enum" = ["neutral", "decreases", "increases", null]))]
+    #[schemars(extend("enum" = ["neutral", "decreases", "unclear", "increases", null]))]
     risk_direction: Option<String>,
     /// How many values differ; 0 for a change that is not valid.
     changes: u32,
@@ -53,8 +53,22 @@ pub(super) struct PlanConfigOutput {
     diff: Value,
     /// The defects of the change; empty when it is valid.
     errors: Value,
-    /// Why the change could not be applied now; `null` when it could.
+    /// Why the change could not be applied now, every reason of `errors` in words; `null` when it could.
     blocked_by: Option<String>,
+}
+
+/// Every finding of a change: where, what was sent, what is expected, or what the bot complains of.
+fn describe_findings(errors: &[ConfigFinding]) -> String {
+    let told = errors.iter().map(|finding| {
+        let place = if finding.pointer.is_empty() { "the document" } else { &finding.pointer };
+        match &finding.reason {
+            Some(reason) => format!("{place}: the bot says: {}", reason.trim_end_matches('.')),
+            None => {
+                format!("{place}: {} sent, {} expected", finding.got, finding.expected.trim_end_matches(','))
+            }
+        }
+    });
+    format!("the change is refused: {}", told.collect::<Vec<_>>().join("; "))
 }
 
 impl WorkflowAction for PlanConfig {
@@ -95,7 +109,10 @@ impl WorkflowAction for PlanConfig {
             changes: u32::try_from(plan.diff.len()).unwrap_or(u32::MAX),
             diff: json!(plan.diff),
             errors: json!(plan.verdict.errors),
-            blocked_by: plan.blocked_by,
+            blocked_by: match plan.verdict.errors.as_slice() {
+                [] => plan.blocked_by,
+                errors => Some(describe_findings(errors)),
+            },
         })
     }
 

@@ -16,6 +16,8 @@ use crate::operations_log::StoredActor;
 use crate::workflows::actions::{
     ActionCall, ActionClass, ActionRepeat, ActionServices, AssumedChanges, StepFailureClass,
 };
+use botops_core::error::Code;
+
 use crate::workflows::definition::{
     CheckedWorkflow, ConditionOutlook, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met,
     evaluate_conditions, foresee_conditions,
@@ -63,6 +65,9 @@ pub struct PlannedStepView {
     pub pivot: bool,
     /// The undo action, or `none`; `null` where there is nothing to undo.
     pub undo: Option<String>,
+    /// The step before it that would fail, so that nothing is forecast of this one; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_failure_of: Option<String>,
     /// Why the step would fail; `null` when it would not.
     pub error: Option<WorkflowRunError>,
     /// What the step is known to need and is not there; an execution is refused then.
@@ -80,12 +85,61 @@ pub(crate) async fn plan_steps(
     let mut assumed = AssumedChanges::default();
     let mut planned = Vec::new();
     let mut changed = false;
+    let mut failed: Option<String> = None;
     for step in &workflow.definition.steps {
+        if let Some(failed) = &failed {
+            planned.push(not_forecast(workflow, step, world, &values, failed));
+            continue;
+        }
         let one = plan_step(workflow, step, world, run, &mut values, &mut assumed, changed).await;
+        failed = (one.forecast == WorkflowForecast::Fail).then(|| step.id.clone());
         changed |= one.runs && step.uses.spec().class == ActionClass::Mutate;
         planned.push(one);
     }
     planned
+}
+
+/// A step behind one that would fail: what it is known to lack is told, and nothing else is forecast.
+fn not_forecast(
+    workflow: &CheckedWorkflow,
+    step: &WorkflowStep,
+    world: &ActionServices,
+    values: &RunValues,
+    failed: &str,
+) -> PlannedStepView {
+    let may_run = foresee_conditions(&step.when, values) != ConditionOutlook::Fails;
+    let missing = if may_run { missing_needs_of(step, values, world) } else { Vec::new() };
+    let error = (!missing.is_empty()).then(|| {
+        let message = describe_missing_needs(&workflow.definition.id, &missing);
+        own_run_error(StepFailureClass::Precondition, code_of_missing(&missing), message)
+    });
+    PlannedStepView {
+        forecast: if error.is_some() { WorkflowForecast::Fail } else { WorkflowForecast::Unknown },
+        behind_failure_of: Some(failed.to_owned()),
+        error,
+        missing,
+        ..blank_plan(step, Value::Null, false)
+    }
+}
+
+fn blank_plan(step: &WorkflowStep, input: Value, runs: bool) -> PlannedStepView {
+    let spec = step.uses.spec();
+    PlannedStepView {
+        step: step.id.clone(),
+        uses: spec.name.to_owned(),
+        class: spec.class,
+        repeat: spec.repeat,
+        runs,
+        input,
+        predicted_output: Value::Null,
+        forecast: WorkflowForecast::Pass,
+        criteria: Vec::new(),
+        pivot: step.pivot,
+        undo: step.undo_name(),
+        behind_failure_of: None,
+        error: None,
+        missing: Vec::new(),
+    }
 }
 
 async fn plan_step(
@@ -97,25 +151,10 @@ async fn plan_step(
     assumed: &mut AssumedChanges,
     changed: bool,
 ) -> PlannedStepView {
-    let spec = step.uses.spec();
     let input = values.resolve_input(&step.with);
     let outlook = foresee_conditions(&step.when, values);
     let runs = outlook == ConditionOutlook::Holds;
-    let mut planned = PlannedStepView {
-        step: step.id.clone(),
-        uses: spec.name.to_owned(),
-        class: spec.class,
-        repeat: spec.repeat,
-        runs,
-        input: input.clone(),
-        predicted_output: Value::Null,
-        forecast: WorkflowForecast::Pass,
-        criteria: Vec::new(),
-        pivot: step.pivot,
-        undo: step.undo_name(),
-        error: None,
-        missing: Vec::new(),
-    };
+    let mut planned = blank_plan(step, input.clone(), runs);
     match outlook {
         ConditionOutlook::Holds => {}
         ConditionOutlook::Fails => {
@@ -180,6 +219,11 @@ fn foresee_output(
         }
         false => WorkflowForecast::Fail,
     };
+    if planned.forecast == WorkflowForecast::Fail {
+        let why = output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, 2_000));
+        planned.error =
+            why.map(|why| own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why));
+    }
     // Conditions of later steps on what is left out here stay open.
     values.outputs.insert(step.id.clone(), output.clone());
     if let Some(members) = output.as_object_mut() {

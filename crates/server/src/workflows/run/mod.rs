@@ -36,7 +36,7 @@ pub(crate) use missing_needs::{
     MissingNeedView, call_that_works, describe_default_lack, describe_missing_needs, find_missing_needs,
     find_workable_params, refuse_missing_needs,
 };
-pub(crate) use progress::{RunProgress, StepProgress};
+pub(crate) use progress::{RunInterruption, RunProgress, StepProgress};
 pub(crate) use queue::RunQueue;
 pub(crate) use resume::resume_runs;
 pub(crate) use state::{WorkflowRunError, WorkflowRunState, WorkflowStepState};

@@ -37,7 +37,20 @@ pub(crate) struct StepProgress {
     pub(crate) undo_retry: Option<DurableDeadline>,
     pub(crate) undo_ended: bool,
     pub(crate) started_ms: Option<i64>,
+    /// When its newest attempt began.
+    pub(crate) attempt_started_ms: Option<i64>,
     pub(crate) finished_ms: Option<i64>,
+}
+
+/// A break in a run because botops ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunInterruption {
+    /// When botops stopped, or the last sign of life before it was gone.
+    pub(crate) interrupted_ms: i64,
+    /// When the run was taken up again; `None` before that.
+    pub(crate) resumed_ms: Option<i64>,
+    /// Whether botops was stopped in order.
+    pub(crate) was_stopped: bool,
 }
 
 /// The progress of a run, derived from its facts.
@@ -54,6 +67,10 @@ pub(crate) struct RunProgress {
     pub(crate) outputs: Option<Value>,
     pub(crate) error: Option<WorkflowRunError>,
     pub(crate) suspended: bool,
+    /// The newest break in it.
+    pub(crate) interruption: Option<RunInterruption>,
+    /// When the newest fact was recorded.
+    last_ms: Option<i64>,
     pub(crate) seq: u64,
 }
 
@@ -77,6 +94,7 @@ impl RunProgress {
             undo_retry: None,
             undo_ended: false,
             started_ms: None,
+            attempt_started_ms: None,
             finished_ms: None,
         });
         Self {
@@ -91,6 +109,8 @@ impl RunProgress {
             outputs: None,
             error: None,
             suspended: false,
+            interruption: None,
+            last_ms: None,
             seq: 0,
         }
     }
@@ -113,6 +133,7 @@ impl RunProgress {
 
     fn apply(&mut self, fact: &RunFact, at_ms: i64) {
         self.state = fact.run_state().unwrap_or(self.state);
+        self.note_interruption(fact, at_ms);
         self.suspended = matches!(fact, RunFact::Suspended);
         if let Some(step) = fact.step().and_then(|id| self.steps.iter_mut().find(|step| step.id == id)) {
             step.apply(fact, at_ms);
@@ -132,6 +153,19 @@ impl RunProgress {
             }
             _ => {}
         }
+    }
+
+    fn note_interruption(&mut self, fact: &RunFact, at_ms: i64) {
+        let last = self.last_ms.replace(at_ms).unwrap_or(at_ms);
+        let (interrupted_ms, resumed_ms, was_stopped) = match fact {
+            RunFact::Suspended => (at_ms, None, true),
+            RunFact::Recovered { .. } => (last, Some(at_ms), false),
+            // What ends a command may be recorded by the next process before the run goes on.
+            RunFact::CommandEnded { .. } => return,
+            _ if self.suspended => (last, Some(at_ms), true),
+            _ => return,
+        };
+        self.interruption = Some(RunInterruption { interrupted_ms, resumed_ms, was_stopped });
     }
 
     /// The outputs of finished steps, by step id.
@@ -168,6 +202,7 @@ impl StepProgress {
                 self.retry = None;
                 self.input = Some(input.clone());
                 self.started_ms = self.started_ms.or(Some(at_ms));
+                self.attempt_started_ms = Some(at_ms);
             }
             RunFact::AttemptFailed { in_doubt, retry_at_ms, retry, error, .. } => {
                 self.state = WorkflowStepState::Retrying;

@@ -24,12 +24,15 @@ pub struct WorkflowStats {
     /// Succeeded ÷ (succeeded + failed + rolled back + failed past the pivot + needs attention); `null` without runs.
     #[schema(example = 0.99)]
     pub success_rate: Option<f64>,
-    /// How many runs count for the ratio.
+    /// How many runs count for the ratio: not those that were cancelled or refused.
     pub counted: u32,
     /// How many of them succeeded.
     pub succeeded: u32,
     /// How many runs were cancelled; they do not count for the ratio.
     pub cancelled: u32,
+    /// How many were refused before they did anything, since a precondition did not hold or what they planned was not
+    /// accepted; they do not count for the ratio.
+    pub refused: u32,
     /// Median duration of successful runs, in milliseconds; `null` without one.
     pub duration_p50_ms: Option<u64>,
     /// 95th percentile of the duration of successful runs, in milliseconds; `null` without one.
@@ -51,7 +54,8 @@ impl WorkflowStats {
             |state: WorkflowRunState| rows.iter().filter(|(ended, _)| ended == state.as_str()).count();
         let succeeded = count(WorkflowRunState::Succeeded);
         let cancelled = count(WorkflowRunState::Cancelled);
-        let counted = rows.len() - cancelled;
+        let refused = count_refused(connection, name)?.min(count(WorkflowRunState::Failed));
+        let counted = rows.len() - cancelled - refused;
         let good = rows.iter().filter(|(state, _)| state == WorkflowRunState::Succeeded.as_str());
         let mut took: Vec<u64> = good.filter_map(|(_, ms)| u64::try_from(*ms).ok()).collect();
         took.sort_unstable();
@@ -65,10 +69,24 @@ impl WorkflowStats {
             counted: small(counted),
             succeeded: small(succeeded),
             cancelled: small(cancelled),
+            refused: small(refused),
             duration_p50_ms: at(50),
             duration_p95_ms: at(95),
         })
     }
+}
+
+/// How many of the counted runs ended as failed because of a precondition, with nothing to undo.
+fn count_refused(connection: &Connection, name: &str) -> rusqlite::Result<usize> {
+    let query = "SELECT count(*) FROM (SELECT op_id, state FROM ops
+           WHERE kind = 'workflow' AND name = ?1 AND live = 0 AND created_ms > ?2
+           ORDER BY created_ms DESC LIMIT ?3) AS run
+         WHERE run.state = 'failed' AND EXISTS (SELECT 1 FROM op_events AS event WHERE event.op_id = run.op_id
+           AND event.type = 'finished' AND json_extract(event.json, '$.error.class') = 'precondition')";
+    let count: i64 = connection
+        .prepare_cached(query)?
+        .query_row(params![name, now_ms() - DAYS_MS, RUNS], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

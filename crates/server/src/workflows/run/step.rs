@@ -32,6 +32,11 @@ pub(crate) struct StepRun<'a> {
     pub(crate) step: &'a WorkflowStep,
 }
 
+/// Why what was planned cannot be done, as an action says in its output; `None` for any other output.
+fn refusal_of(output: &Value) -> Option<String> {
+    output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, 2_000))
+}
+
 impl StepRun<'_> {
     /// Makes one attempt, with the wait before it and the wait for its condition.
     pub(crate) async fn run_step(mut self) -> Result<(), RunHalt> {
@@ -192,6 +197,11 @@ impl StepRun<'_> {
         let criteria = evaluate_conditions(&self.step.expect, &self.run.values(), &output);
         if all_met(&criteria) {
             return self.finish_step(WorkflowStepState::Succeeded, Some(output), criteria, None).await;
+        }
+        // A plan that is refused says why, in words, and nothing was done yet: the run is refused, and has not failed.
+        if let Some(why) = refusal_of(&output) {
+            let failure = own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why);
+            return self.finish_step(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await;
         }
         let why = describe_unmet(&criteria, "after the step");
         self.finish_unexpected(output, criteria, why).await

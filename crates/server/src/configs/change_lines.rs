@@ -1,0 +1,91 @@
+//! The audit as one line a change: who changed what and why, and how it ended, newest first.
+
+use serde_json::{Value, json};
+
+use super::audit::ConfigAudit;
+use super::transaction::TransactionState;
+use botops_core::error::Error;
+
+/// Records read at once, backwards.
+const CHUNK: u64 = 500;
+
+/// A page of changes, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct ChangePage {
+    pub items: Vec<Value>,
+    /// The cursor of older ones; `None` at the end.
+    pub older: Option<u64>,
+    /// How many more records lie before this page: a change has several.
+    pub omitted: usize,
+}
+
+/// At most `limit` changes whose last record lies before `before`.
+///
+/// # Errors
+/// [`Code::ConfigAuditUnavailable`](botops_core::error::Code::ConfigAuditUnavailable).
+pub(crate) async fn page_of_changes(
+    audit: &ConfigAudit,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<ChangePage, Error> {
+    let newest = audit.head().seq;
+    let mut end = before.unwrap_or(u64::MAX).min(newest + 1);
+    let mut page = ChangePage::default();
+    while end > 1 {
+        let after = end.saturating_sub(CHUNK + 1);
+        let count = u32::try_from(end - 1 - after).unwrap_or(u32::MAX);
+        let (records, _) = audit.page(after, count).await?;
+        for record in records.iter().rev() {
+            let seq = record["seq"].as_u64().unwrap_or_default();
+            // A change that is under way is the last one of the file: no other is admitted meanwhile.
+            if seq >= end || !(is_end(record) || (seq == newest && record["txn"].is_string())) {
+                continue;
+            }
+            if page.items.len() == limit {
+                page.omitted = usize::try_from(seq).unwrap_or(usize::MAX);
+                page.older = page.items.last().and_then(|last| last["seq"].as_u64());
+                return Ok(page);
+            }
+            page.items.push(change_line(record));
+        }
+        end = after + 1;
+    }
+    Ok(page)
+}
+
+fn is_end(record: &Value) -> bool {
+    let state = serde_json::from_value(record["event"].clone());
+    record["txn"].is_string() && state.is_ok_and(TransactionState::is_terminal)
+}
+
+/// A change as one entry of a log: its members for programs, `message` for people.
+fn change_line(record: &Value) -> Value {
+    let texts = |value: &Value| -> Vec<String> {
+        let lines = value.as_array().into_iter().flatten();
+        lines.filter_map(|line| line["text"].as_str().map(str::to_owned)).collect()
+    };
+    let (changes, state) = (texts(&record["diff"]), record["event"].as_str().unwrap_or_default());
+    let (actor, reason) = (&record["actor"]["key_id"], record["reason"].as_str().unwrap_or_default());
+    let number = |version: &Value| version["version"].as_u64();
+    let (from, to) = (number(&record["base"]), number(&record["new"]));
+    let named =
+        |version: Option<u64>| version.map_or_else(|| "?".to_owned(), |version| format!("v{version}"));
+    let ended = match record["outcome"].as_str() {
+        Some(outcome) => format!("{state} ({})", outcome.trim_end_matches('.')),
+        None => state.to_owned(),
+    };
+    let told = if changes.is_empty() { "no difference is recorded".to_owned() } else { changes.join(" | ") };
+    let message = format!(
+        "{} {}, {} → {}: {told}. Reason: {}. It ended: {ended}.",
+        actor.as_str().unwrap_or("somebody"),
+        record["action"].as_str().unwrap_or("change"),
+        named(from),
+        named(to),
+        reason.trim_end_matches('.'),
+    );
+    json!({"seq": record["seq"], "at": record["ts"], "kind": "config", "message": message, "source": actor,
+        "txn": record["txn"], "action": record["action"], "actor": actor, "reason": record["reason"], "from_version": from,
+        "version": to, "restored_from": record["restored_from"], "changes": changes, "risk": record["risk"]["direction"],
+        "state": state, "by": record["by"], "outcome": record["outcome"], "error_code": record["error"]["error_code"],
+        "run_id": record["run_id"]})
+}
