@@ -26,6 +26,7 @@ mod spoken;
 #[cfg(test)]
 mod tests;
 mod understanding;
+mod units;
 mod views;
 mod vocabulary;
 mod word;

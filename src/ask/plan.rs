@@ -1,5 +1,7 @@
 //! The calls of the API that a text asks for, before any is made.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// A call of the API that was not made yet.
@@ -12,6 +14,9 @@ pub(super) struct PlannedCall {
     pub(super) if_match: bool,
 }
 
+/// One of several things that a text can mean: its intent, what it does, and its plan.
+pub(super) type AskChoice = (&'static str, Cow<'static, str>, AskPlan);
+
 /// The calls that an intent becomes for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum AskPlan {
@@ -20,7 +25,7 @@ pub(super) enum AskPlan {
     /// A change: `preview` changes nothing and is performed, `real` is only shown.
     Change { preview: PlannedCall, real: PlannedCall },
     /// Something is missing or several things fit: each option with its intent, its title and its plan.
-    Choose(Vec<(&'static str, &'static str, AskPlan)>),
+    Choose(Vec<AskChoice>),
     /// The text was understood, but cannot be done now; the reason.
     Impossible(&'static str),
 }

@@ -30,7 +30,11 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     let rivals: Vec<&IntentMatch> =
         candidates.iter().take_while(|candidate| candidate.score > best.score - MARGIN).collect();
     if best.score >= SURE && rivals.len() == 1 {
-        return decide(&best, (best.rule.build)(&asked, context), &commands);
+        let mut view = decide(&best, (best.rule.build)(&asked, context), &commands);
+        if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
+            view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
+        }
+        return view;
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };

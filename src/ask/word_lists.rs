@@ -28,7 +28,7 @@ macro_rules! word_lists {
 word_lists! {
     Injections Secrets SecretStates ValueVerbs ShellCommands MoneyMoves TradeVerbs
     HarmlessBesideTrade Destructions AdviceRequests LookOpeners PoliteWords Greetings LookVerbs
-    QuestionOpeners OpenQuestionOpeners KeyUnits NoSymbols BeforeSymbol
+    QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs NoSymbols BeforeSymbol
 }
 
 const WORD_LIST_FILE: &str = include_str!("word_lists.txt");

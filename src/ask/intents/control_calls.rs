@@ -27,11 +27,10 @@ pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -
 
 pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
     AskPlan::Choose(vec![
-        ("pause", "open no new positions; exits go on", control_call("pause", asked, &[])),
-        ("flatten", "close every position at the market and open none", control_call("flatten", asked, &[])),
-        (
-            "shutdown",
-            "end the bot's process; positions and orders stay",
+        ("pause", "open no new positions; exits go on".into(), control_call("pause", asked, &[])),
+        ("flatten", "close every position at the market and open none".into(), control_call("flatten", asked, &[])),
+        ("shutdown",
+            "end the bot's process; positions and orders stay".into(),
             control_call("shutdown", asked, &[]),
         ),
     ])
@@ -39,13 +38,13 @@ pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
 
 pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let mut options =
-        vec![("cancel_orders", "cancel the open orders", control_call("cancel-orders", asked, &[]))];
+        vec![("cancel_orders", "cancel the open orders".into(), control_call("cancel-orders", asked, &[]))];
     if context.trial.is_some() {
-        options.push(("config_cancel", "end the config trial and go back", end_trial("cancel", context)));
+        options.push(("config_cancel", "end the config trial and go back".into(), end_trial("cancel", context)));
     }
     if context.running.is_some() {
-        options.push(("workflow_cancel", "cancel the workflow that runs", cancel_workflow(asked, context)));
+        options.push(("workflow_cancel", "cancel the workflow that runs".into(), cancel_workflow(asked, context)));
     }
-    options.push(("pause", "open no new positions", control_call("pause", asked, &[])));
+    options.push(("pause", "open no new positions".into(), control_call("pause", asked, &[])));
     AskPlan::Choose(options)
 }

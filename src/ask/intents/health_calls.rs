@@ -49,12 +49,11 @@ pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskP
             ),
         },
         None => AskPlan::Choose(vec![
-            (
-                "alerts",
-                "see the alerts and their ids first, then `acknowledge alert <id>`",
+            ("alerts",
+                "see the alerts and their ids first, then `acknowledge alert <id>`".into(),
                 read_call("/api/v1/health/alerts"),
             ),
-            ("silence", "silence all alerts for an hour instead", silence_call(asked, context)),
+            ("silence", "silence all alerts for an hour instead".into(), silence_call(asked, context)),
         ]),
     }
 }

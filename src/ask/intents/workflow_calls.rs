@@ -13,14 +13,13 @@ pub(super) fn run_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan 
     match &asked.slots.workflow {
         Some(id) => execute_workflow(id, asked, context),
         None => AskPlan::Choose(vec![
-            ("workflow_run", "restart the bot and check it", execute_workflow("restart-bot", asked, context)),
-            (
-                "workflow_run",
-                "find out whether everything works",
+            ("workflow_run", "restart the bot and check it".into(), execute_workflow("restart-bot", asked, context)),
+            ("workflow_run",
+                "find out whether everything works".into(),
                 execute_workflow("check-health", asked, context),
             ),
-            ("workflow_run", "bundle the logs", execute_workflow("export-logs", asked, context)),
-            ("workflows_list", "see every workflow first", read_call("/api/v1/workflows")),
+            ("workflow_run", "bundle the logs".into(), execute_workflow("export-logs", asked, context)),
+            ("workflows_list", "see every workflow first".into(), read_call("/api/v1/workflows")),
         ]),
     }
 }

@@ -2,7 +2,8 @@
 
 use chrono::NaiveDate;
 
-use super::config_keys::{read_key, read_value};
+use super::config_keys::read_key;
+use super::config_values::read_value;
 use super::identifiers::{read_codes, read_ids, read_sign_in_code, read_versions};
 use super::names::{read_component, read_workflow};
 use super::periods::{read_duration, read_period};
