@@ -19,6 +19,16 @@ macro_rules! concepts {
     };
 }
 
+impl WordConcept {
+    /// Whether a word of this meaning can stop the bot's trading, start it, or cancel something.
+    pub(super) fn is_dangerous(self) -> bool {
+        matches!(
+            self,
+            Self::Cancel | Self::Stop | Self::Pause | Self::Resume | Self::Flatten | Self::Close | Self::Shutdown
+        )
+    }
+}
+
 concepts! {
     // Actions and questions.
     Show Why Explain Change Undo Validate Compare Run Cancel Stop Pause Resume Restart Flatten Close SignIn Probe Reset

@@ -6,6 +6,7 @@
 //! and the command that would make it is shown. There is no language model, no learning, and no state between
 //! questions.
 
+mod answer_selection;
 mod answer_sentences;
 mod api;
 mod bot_standing;
@@ -14,6 +15,7 @@ mod concept;
 mod context;
 mod intents;
 mod list_file;
+mod not_used;
 mod parsed_text;
 mod plan;
 mod refusals;

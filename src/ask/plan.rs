@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::answer_selection::AnswerSelection;
+
 /// A call of the API that was not made yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlannedCall {
@@ -12,6 +14,8 @@ pub(super) struct PlannedCall {
     pub(super) body: Option<Value>,
     /// Whether it needs the header `If-Match` with the config's ETag.
     pub(super) if_match: bool,
+    /// What of the list in the answer was asked for; `None` for all of it.
+    pub(super) select: Option<AnswerSelection>,
 }
 
 /// One of several things that a text can mean: its intent, what it does, and its plan.
@@ -35,10 +39,16 @@ pub(super) fn planned_call(
     path: impl Into<String>,
     body: Option<Value>,
 ) -> PlannedCall {
-    PlannedCall { method, path: path.into(), body, if_match: false }
+    PlannedCall { method, path: path.into(), body, if_match: false, select: None }
 }
 
 /// The plan of a single `GET`.
 pub(super) fn read_call(path: impl Into<String>) -> AskPlan {
     AskPlan::Read(planned_call("GET", path, None))
+}
+
+/// The plan of a `GET` of whose answer a part was asked for.
+pub(super) fn read_selected(path: impl Into<String>, select: AnswerSelection) -> AskPlan {
+    let select = Some(select).filter(|select| !select.told().is_empty());
+    AskPlan::Read(PlannedCall { select, ..planned_call("GET", path, None) })
 }

@@ -43,13 +43,17 @@ impl AskService {
         let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
             Ok(answer) => {
+                let mut answer = answer.body;
+                if let Some(selection) = &view.selection {
+                    selection.apply(&mut answer);
+                }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
-                let refusal = refusal_of(&answer.body).map(|why| format!("It would be refused: {why}"));
-                let notes = [view.note.take(), refusal, note_on_profit(&view, &answer.body, &context)];
+                let refusal = refusal_of(&answer).map(|why| format!("It would be refused: {why}"));
+                let notes = [view.note.take(), refusal, note_on_profit(&view, &answer, &context)];
                 let notes: Vec<String> = notes.into_iter().flatten().collect();
                 view.note = (!notes.is_empty()).then(|| notes.join(" "));
-                view.answer = Some(answer.body);
+                view.answer = Some(answer);
             }
             // A dry run that this key may not make is not reported as a problem: the command is still shown.
             Err(problem) if !is_read && problem.status == 403 => {}

@@ -82,7 +82,7 @@ fn the_corpus_is_understood() {
         "ask corpus: {right} of {count} right, {with_slots} with parameters; {doubtful} of {asked} clear questions left open\n{}",
         wrong.join("\n")
     );
-    assert!(count >= 500 && with_slots >= 30, "the corpus has {count} phrases, {with_slots} with parameters");
+    assert!(count >= 620 && with_slots >= 100, "the corpus has {count} phrases, {with_slots} with parameters");
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
 }
@@ -105,6 +105,8 @@ fn parameters(view: &AskView) -> Vec<String> {
         }
     }
     found.extend(view.options.iter().map(|option| format!("option={}", option.intent)));
+    found.extend(view.selected.iter().map(|selected| format!("selected={selected}")));
+    found.extend(view.not_used.iter().map(|unused| format!("not_used={}", unused.word)));
     found
 }
 
@@ -412,4 +414,21 @@ fn the_three_questions_of_every_day() {
     assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/v1/config/rollback?dry_run=true"));
     assert_eq!(call.body.expect("it has one")["to"], "previous");
     assert!(view.command.is_some_and(|command| command.contains("If-Match: \"v17-3fa9c1d2\"")));
+}
+
+/// Each word of a few letters that is near one that can do harm, and is none.
+#[test]
+fn no_text_that_is_not_understood_offers_what_can_do_harm() {
+    const HARMFUL: &[&str] =
+        &["pause", "resume", "flatten", "shutdown", "cancel_orders", "workflow_cancel", "config_cancel"];
+    for text in [
+        "healt", "halth", "haelth", "heal", "the healt of it", "tighten", "tighten to 3", "tighten it by 2", "stoop",
+        "hart", "hal", "stip", "cloze", "ext", "kiln", "shot", "pose", "paws", "turn it down", "turn the risk down to 1%",
+        "what about 5", "42", "to 3",
+    ] {
+        let view = reading(text);
+        let offered: Vec<&str> = view.options.iter().map(|option| option.intent.as_str()).collect();
+        assert!(!offered.iter().any(|intent| HARMFUL.contains(intent)), "{text}: {offered:?}");
+        assert!(!view.intent.as_deref().is_some_and(|intent| HARMFUL.contains(&intent)), "{text}: {view:?}");
+    }
 }

@@ -2,12 +2,15 @@
 
 use chrono::NaiveDate;
 
+use super::answer_selection::AnswerSelection;
 use super::context::AskContext;
+use super::not_used::not_used;
 use super::parsed_text::ParsedText;
 use super::plan::AskPlan;
 use super::refusals::find_refusal;
-use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, match_intents};
+use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, SURE_OF_DANGER, match_intents};
 use super::shell_command::CommandWriter;
+use super::vocabulary::OFF_AND_ON;
 use super::views::{AskCallView, AskOptionView, AskView};
 
 /// Largest number of options that are offered.
@@ -21,16 +24,31 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     let asked = ParsedText::parse(text, context, today);
     let candidates = match_intents(&asked);
     let commands = CommandWriter { host, etag: context.etag.as_deref() };
-    if let Some(view) = understand_two_requests(text, context, today, &commands) {
+    // An end and a beginning may be one restart.
+    let is_one = asked.words.iter().any(|word| word.lower == OFF_AND_ON);
+    let two = (!is_one).then(|| understand_two_requests(text, context, today, &commands)).flatten();
+    if let Some(view) = two {
         return view;
     }
+    // What stops or starts something takes more certainty, and is never offered for what was not understood.
+    let candidates: Vec<IntentMatch> = candidates
+        .into_iter()
+        .filter(|candidate| !candidate.rule.is_dangerous() || candidate.score >= SURE_OF_DANGER)
+        .collect();
     let Some(best) = candidates.first().copied().filter(|best| best.score >= POSSIBLE) else {
         return unknown_view(&candidates);
     };
     let rivals: Vec<&IntentMatch> =
         candidates.iter().take_while(|candidate| candidate.score > best.score - MARGIN).collect();
     if best.score >= SURE && rivals.len() == 1 {
-        let mut view = decide(&best, (best.rule.build)(&asked, context), &commands);
+        let plan = (best.rule.build)(&asked, context);
+        let unused = match &plan {
+            AskPlan::Read(call) | AskPlan::Change { real: call, .. } => {
+                not_used(&asked, best.rule.intent, call)
+            }
+            AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
+        };
+        let mut view = AskView { not_used: unused, ..decide(&best, plan, &commands) };
         if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
             view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
         }
@@ -101,6 +119,8 @@ fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> As
             effect: Some("read".to_owned()),
             command: Some(commands.command(&call)),
             call: Some(AskCallView::of(&call)),
+            selected: call.select.as_ref().map(AnswerSelection::told).unwrap_or_default(),
+            selection: call.select,
             ..AskView::default()
         },
         AskPlan::Change { preview, real } => {
@@ -170,7 +190,8 @@ pub(super) fn refused_view(reason: &str) -> AskView {
 
 /// The view for a text that was not understood, with hints on what is possible.
 fn unknown_view(candidates: &[IntentMatch]) -> AskView {
-    let near: Vec<_> = candidates.iter().take(2).map(|candidate| candidate.rule.title).collect();
+    let near = candidates.iter().filter(|candidate| !candidate.rule.is_dangerous());
+    let near: Vec<_> = near.take(2).map(|candidate| candidate.rule.title).collect();
     let near = if near.is_empty() { String::new() } else { format!(" Perhaps: {}.", near.join("; ")) };
     refused_view(&format!(
         "This is not understood.{near} Possible are questions about the summary, health, positions, orders, account, \

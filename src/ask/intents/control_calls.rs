@@ -45,6 +45,5 @@ pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan
     if context.running.is_some() {
         options.push(("workflow_cancel", "cancel the workflow that runs".into(), cancel_workflow(asked, context)));
     }
-    options.push(("pause", "open no new positions".into(), control_call("pause", asked, &[])));
     AskPlan::Choose(options)
 }

@@ -73,6 +73,12 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
         let parts = word.lower.split([' ', '-']).filter(|part| !part.is_empty());
         given.extend(parts.map(|part| (at, normalize_word(part))));
     }
+    // "Tighten the stop" is about the stop loss: nobody tightens an order to stop.
+    let stop = given.iter().find(|(_, part)| part == "stop").map(|(at, _)| *at);
+    let changes = words.first().is_some_and(|word| word.is(WordConcept::Change));
+    if let Some(at) = stop.filter(|_| changes && !given.iter().any(|(_, part)| part == "loss")) {
+        given.push((at, "loss".to_owned()));
+    }
     let speaks_of_config =
         words.iter().any(|word| word.is(WordConcept::Change) || word.is(WordConcept::Config));
     let fits = |(path, _): &(String, _)| candidate(path, &given, speaks_of_config);
@@ -107,7 +113,13 @@ fn candidate(path: &str, given: &[(usize, String)], speaks_of_config: bool) -> O
     let parents = path.split('.').rev().skip(1).flat_map(|part| part.split('_')).map(normalize_word);
     let parents: Vec<usize> = parents.filter_map(|part| place(&part)).collect();
     // A single common word names a key only together with its group, or when the text mentions a change or the config.
-    if needed.len() == 1 && parents.is_empty() && !speaks_of_config {
+    // "Max drawdown" is a result as well, which is what most people ask for.
+    let says_enough = match said.len() {
+        0 => false,
+        1 => !needed.iter().any(|word| word == "drawdown"),
+        _ => true,
+    };
+    if needed.len() == 1 && parents.is_empty() && !speaks_of_config && !says_enough {
         return None;
     }
     let score = (needed.len() + said.len()) * 2 + parents.len().min(1);

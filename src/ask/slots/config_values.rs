@@ -115,6 +115,11 @@ fn switch(lower: &str) -> Option<bool> {
 /// An amount that begins with this word, and how many words it takes.
 fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
     let lower = words.get(at)?.lower.trim_start_matches('=').to_owned();
+    let next = |ahead: usize| words.get(at + ahead).map_or("", |word| word.lower.as_str());
+    if lower == "half" && matches!(next(1), "a" | "an") {
+        let unit = AmountUnit::named(next(2))?;
+        return Some((GivenAmount { number: Decimal::new(5, 1), unit }, 3));
+    }
     let (sign, rest) = match lower.strip_prefix('-') {
         Some(rest) => (-Decimal::ONE, rest),
         None => (Decimal::ONE, lower.trim_start_matches('+')),

@@ -5,6 +5,7 @@
 
 mod config_keys;
 mod config_values;
+mod counts;
 mod identifiers;
 mod names;
 mod periods;
@@ -14,4 +15,4 @@ mod values;
 
 pub(crate) use read::read_slots;
 pub(crate) use symbols::find_named_symbols;
-pub(crate) use values::{AskedPeriod, SlotValues, WantedValue};
+pub(crate) use values::{SlotValues, WantedValue};
