@@ -34,7 +34,7 @@ concepts! {
     Show Why Explain Change Undo Validate Compare Run Cancel Stop Pause Resume Restart Flatten Close SignIn Probe Reset
     Silence Acknowledge Confirm Export Shutdown
     // Subjects.
-    Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Codes Config
+    Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Incident Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
     Permission Logs Recovery Target Program Age
     // Modifiers. Fillers are articles, pronouns and polite words; they have no weight.

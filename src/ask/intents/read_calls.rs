@@ -54,7 +54,6 @@ fn grouping(asked: &ParsedText) -> Option<&'static str> {
         Some("version" | "config") => Some("version"),
         Some("reason" | "exit") => Some("reason"),
         Some("hour") => Some("hour"),
-        Some("side" | "direction") => Some("side"),
         _ => None,
     }
 }

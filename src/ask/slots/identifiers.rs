@@ -10,7 +10,7 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
         let bare = text.rsplit_once('_').map_or(text.as_str(), |(_, tail)| tail);
         let is_uuid = bare.len() == 36 && uuid::Uuid::parse_str(bare).is_ok();
         let is_hex = bare.len() >= 16 && bare.chars().all(|c| c.is_ascii_hexdigit());
-        let is_named = ["run-", "run_", "txn-", "txn_", "alert-", "alr_", "wfr_", "sil_", "alert_"]
+        let is_named = ["run-", "run_", "txn-", "txn_", "alert-", "alr_", "wfr_", "sil_", "alert_", "inc-"]
             .iter()
             .any(|prefix| {
                 text.strip_prefix(prefix).is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()))
