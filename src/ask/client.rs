@@ -9,7 +9,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::screen::{SCREEN_LINES, answer_lines, command_lines, first_lines, wrapped};
+use super::screen::{SCREEN_LINES, answer_lines, command_lines, first_lines, lines_of, wrapped};
 use super::shell_command::quoted;
 use super::spoken;
 use super::views::AskView;
@@ -149,16 +149,20 @@ fn rendered_answer(view: &AskView, text: &str, flags: &AskOptions) -> String {
     let unused = unused.filter(|_| !view.not_used.is_empty());
     // Of a config change, `note` says what would become of the field, so it needs no second sentence.
     let sentence = if view.intent.as_deref() == Some("config_set") { None } else { spoken::first_line(view) };
-    for said in [sentence, view.note.clone(), selected, unused].into_iter().flatten() {
+    // The sentence stays one line, so that a script can take it; a terminal breaks it.
+    lines.extend(sentence.or_else(|| view.note.clone()));
+    let note = view.note.clone().filter(|note| !lines.contains(note));
+    for said in [note, selected, unused].into_iter().flatten() {
         lines.extend(wrapped(&said));
     }
+    let taken = lines.iter().map(|line| lines_of(line)).sum::<usize>();
     let closing = closing_lines(view, flags.explain);
     if flags.all {
         lines.push(String::new());
         lines.extend(view.answer.as_ref().map(whole_answer));
     } else if let Some(answer) = view.answer.as_ref().filter(|answer| !answer.is_null()) {
         lines.push(String::new());
-        let room = SCREEN_LINES.saturating_sub(lines.len() + closing.len());
+        let room = SCREEN_LINES.saturating_sub(taken + 1 + closing.len());
         let rest = format!("botops ask --all {}", quoted(text));
         lines.extend(first_lines(answer_lines(answer), room, &rest));
     }

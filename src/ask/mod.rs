@@ -10,6 +10,7 @@ mod answer_selection;
 mod answer_sentences;
 mod api;
 mod bot_standing;
+mod clauses;
 mod client;
 mod concept;
 mod context;

@@ -69,6 +69,11 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
         SlotKind::Version => (!slots.versions.iter().any(|version| has(version)))
             .then(|| format!("{what} takes no version")),
         // A value is read only beside its key, and a workflow by its name: what takes neither was chosen by other words.
+        SlotKind::Key if intent.starts_with("config_") && carried.contains("/config/") => {
+            let leaf = |key: &String| key.rsplit('.').next().is_some_and(&has);
+            (!slots.keys.iter().any(leaf) && !matches!(intent, "config_schema" | "config_rollback"))
+                .then(|| format!("{what} is not told by field"))
+        }
         SlotKind::Key | SlotKind::Value | SlotKind::Workflow | SlotKind::Code | SlotKind::SignInCode => None,
     }
 }

@@ -12,6 +12,11 @@ const FIRST: [&str; 16] = [
     "status", "severity", "title", "summary", "message",
 ];
 
+/// How many lines of a terminal a line takes.
+pub(super) fn lines_of(line: &str) -> usize {
+    line.chars().count().div_ceil(LINE_CHARS).max(1)
+}
+
 /// A text in lines that fit; a word that is longer than a line stays whole.
 pub(super) fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];

@@ -6,6 +6,7 @@ use chrono_tz::America::New_York;
 use chrono_tz::Tz;
 use serde_json::Value;
 
+use botops_core::text::is_symbol;
 use botops_http::{Actor, InternalCall, InternalCaller};
 
 use super::bot_standing::AskedBotView;
@@ -100,6 +101,7 @@ impl AskService {
         for part in ["positions", "orders"] {
             context.symbols.extend(names_of(&state[part], &["symbol"]));
         }
+        collect_symbols(&config["config"], &mut context.symbols);
         context.symbols.sort();
         context.symbols.dedup();
         context
@@ -126,6 +128,26 @@ pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(Strin
         }
         Value::Null if path.is_empty() => {}
         leaf => found.push((path, leaf.clone())),
+    }
+}
+
+/// Symbols that the lists of the config name: members called `symbol`, and texts in lists of symbols.
+pub(super) fn collect_symbols(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member.as_str().filter(|text| name == "symbol" && is_symbol(text)) {
+                    Some(symbol) => found.push(symbol.to_owned()),
+                    None if matches!(name.as_str(), "symbols" | "pairs" | "pair_whitelist" | "tickers") => {
+                        let names = member.as_array().into_iter().flatten().filter_map(Value::as_str);
+                        found.extend(names.filter(|text| is_symbol(text)).map(str::to_owned));
+                    }
+                    None => collect_symbols(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_symbols(item, found)),
+        _ => {}
     }
 }
 

@@ -3,7 +3,9 @@
 use chrono::NaiveDate;
 
 use super::answer_selection::AnswerSelection;
+use super::clauses::{clauses, without_side_clauses};
 use super::context::AskContext;
+use super::intents::IntentRule;
 use super::not_used::not_used;
 use super::parsed_text::ParsedText;
 use super::plan::AskPlan;
@@ -21,8 +23,10 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     if let Some(refusal) = find_refusal(text) {
         return refused_view(refusal.reason());
     }
-    let asked = ParsedText::parse(text, context, today);
-    let candidates = match_intents(&asked);
+    let said = text;
+    let cleared = without_side_clauses(text);
+    let text = if cleared.is_empty() { text } else { cleared.as_str() };
+    let asked = ParsedText { said: said.to_owned(), ..ParsedText::parse(text, context, today) };
     let commands = CommandWriter { host, etag: context.etag.as_deref() };
     // An end and a beginning may be one restart.
     let is_one = asked.words.iter().any(|word| word.lower == OFF_AND_ON);
@@ -30,29 +34,24 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     if let Some(view) = two {
         return view;
     }
-    // What stops or starts something takes more certainty, and is never offered for what was not understood.
-    let candidates: Vec<IntentMatch> = candidates
-        .into_iter()
-        .filter(|candidate| !candidate.rule.is_dangerous() || candidate.score >= SURE_OF_DANGER)
-        .collect();
+    let candidates = safe_matches(&asked);
+    if candidates.first().is_none_or(|best| best.score < SURE)
+        && let Some(rule) = rule_of_a_clause(text, context, today)
+    {
+        return decide_with(&IntentMatch { rule, score: SURE }, &asked, context, &commands);
+    }
     let Some(best) = candidates.first().copied().filter(|best| best.score >= POSSIBLE) else {
         return unknown_view(&candidates);
     };
-    let rivals: Vec<&IntentMatch> =
-        candidates.iter().take_while(|candidate| candidate.score > best.score - MARGIN).collect();
+    let rivals: Vec<IntentMatch> =
+        candidates.iter().take_while(|candidate| candidate.score > best.score - MARGIN).copied().collect();
     if best.score >= SURE && rivals.len() == 1 {
-        let plan = (best.rule.build)(&asked, context);
-        let unused = match &plan {
-            AskPlan::Read(call) | AskPlan::Change { real: call, .. } => {
-                not_used(&asked, best.rule.intent, call)
-            }
-            AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
-        };
-        let mut view = AskView { not_used: unused, ..decide(&best, plan, &commands) };
-        if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
-            view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
-        }
-        return view;
+        return decide_with(&best, &asked, context, &commands);
+    }
+    if best.score >= SURE
+        && let Some(first) = named_first(&rivals, &asked, context)
+    {
+        return decide_with(&first, &asked, context, &commands);
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };
@@ -65,7 +64,87 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
             &mut options,
         );
     }
+    // Several meanings that come to one call are no question to ask back.
+    if options.len() == 1 && best.score >= SURE {
+        return decide_with(&best, &asked, context, &commands);
+    }
     ambiguous_view(best.score, options, &candidates)
+}
+
+/// Every match, best first. What stops or starts something takes more certainty, and is never offered for what was not
+/// understood.
+fn safe_matches(asked: &ParsedText) -> Vec<IntentMatch> {
+    let is_safe = |candidate: &IntentMatch| !candidate.rule.is_dangerous() || candidate.score >= SURE_OF_DANGER;
+    match_intents(asked).into_iter().filter(is_safe).collect()
+}
+
+/// The rule of the one clause that is understood, where the others are not: what surrounds it is why somebody asks.
+fn rule_of_a_clause(text: &str, context: &AskContext, today: NaiveDate) -> Option<&'static IntentRule> {
+    let clauses = clauses(text);
+    if clauses.len() < 2 {
+        return None;
+    }
+    let understood = clauses.into_iter().filter_map(|clause| {
+        let asked = ParsedText::parse(clause, context, today);
+        let matches = safe_matches(&asked);
+        let best = matches.first().copied().filter(|best| best.score >= SURE)?;
+        let is_alone = matches.get(1).is_none_or(|second| second.score <= best.score - MARGIN);
+        is_alone.then_some(best.rule)
+    });
+    let rules: Vec<&IntentRule> = understood.collect();
+    let (first, others) = rules.split_first()?;
+    // What answers a part in general gives way to what is asked for by its name.
+    let is_general = |rule: &&IntentRule| matches!(rule.intent, "summary" | "errors" | "why_no_trade");
+    if others.iter().all(|rule| rule.intent == first.intent) {
+        return Some(first);
+    }
+    let special: Vec<&&IntentRule> = rules.iter().filter(|rule| !is_general(rule)).collect();
+    match special.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    }
+}
+
+/// Of several reads that fit alike, the one whose subject comes first: "errors of the order router". None where the text
+/// joins them by "and", or where one is no read.
+fn named_first(rivals: &[IntentMatch], asked: &ParsedText, context: &AskContext) -> Option<IntentMatch> {
+    let joins = asked.words.iter().any(|word| matches!(word.lower.as_str(), "and" | "or" | "vs" | "versus" | "&"));
+    let are_reads = rivals.iter().all(|rival| matches!((rival.rule.build)(asked, context), AskPlan::Read(_)));
+    if joins || !are_reads {
+        return None;
+    }
+    let place = |rival: &IntentMatch| {
+        asked.words.iter().position(|word| {
+            word.weight > 0.6 && rival.rule.needs.iter().flat_map(|group| group.iter()).any(|need| word.is(*need))
+        })
+    };
+    let mut placed: Vec<(usize, IntentMatch)> =
+        rivals.iter().filter_map(|rival| place(rival).map(|at| (at, *rival))).collect();
+    placed.sort_by_key(|(at, _)| *at);
+    match placed.as_slice() {
+        [(_, only)] => Some(*only),
+        [(first, rival), (second, _), ..] if first < second => Some(*rival),
+        _ => None,
+    }
+}
+
+/// The view of one intent, with what of the text its call does not take.
+fn decide_with(
+    best: &IntentMatch,
+    asked: &ParsedText,
+    context: &AskContext,
+    commands: &CommandWriter<'_>,
+) -> AskView {
+    let plan = (best.rule.build)(asked, context);
+    let unused = match &plan {
+        AskPlan::Read(call) | AskPlan::Change { real: call, .. } => not_used(asked, best.rule.intent, call),
+        AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
+    };
+    let mut view = AskView { not_used: unused, ..decide(best, plan, commands) };
+    if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
+        view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
+    }
+    view
 }
 
 /// Two requests in one text, such as "Pause the bot and export the logs": offers both, since one text makes one call.

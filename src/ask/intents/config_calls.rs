@@ -107,3 +107,23 @@ pub(super) fn end_trial(verb: &'static str, context: &AskContext) -> AskPlan {
         real: planned_call("POST", format!("/api/v1/config/txns/{txn}/{verb}"), None),
     }
 }
+
+/// A change of the list of what is traded: which members an item has is the schema's, so both are shown first.
+pub(super) fn change_symbols(_: &ParsedText, context: &AskContext) -> AskPlan {
+    let is_list = |(path, value): &&(String, Value)| {
+        let leaf = path.rsplit('.').next().unwrap_or(path);
+        value.is_array() && matches!(leaf, "targets" | "symbols" | "pairs" | "pair_whitelist" | "tickers")
+    };
+    let Some((path, value)) = context.config.iter().find(is_list) else {
+        return AskPlan::Choose(vec![
+            ("config_schema", "see which field lists what is traded".into(), read_call("/api/v1/config/schema")),
+            ("config_read", "see the config as it is".into(), read_call("/api/v1/config")),
+        ]);
+    };
+    let count = value.as_array().map_or(0, Vec::len);
+    let why = format!("{path} is a list of {count}, which is changed as a whole: see it, then send it with the change");
+    AskPlan::Choose(vec![
+        ("config_read", why.into(), read_call(format!("/api/v1/config?fields=config.{path}"))),
+        ("config_schema", "see what an item of the list takes".into(), read_call("/api/v1/config/schema")),
+    ])
+}

@@ -6,7 +6,7 @@ use super::config_calls::end_trial;
 use super::workflow_calls::cancel_workflow;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
-use crate::ask::plan::{AskPlan, planned_call};
+use crate::ask::plan::{AskChoice, AskPlan, planned_call, read_call};
 use botops_core::redact::MASK;
 
 pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -> AskPlan {
@@ -37,13 +37,17 @@ pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
 }
 
 pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    let mut options =
+    let mut options: Vec<AskChoice> =
         vec![("cancel_orders", "cancel the open orders".into(), control_call("cancel-orders", asked, &[]))];
     if context.trial.is_some() {
         options.push(("config_cancel", "end the config trial and go back".into(), end_trial("cancel", context)));
     }
     if context.running.is_some() {
         options.push(("workflow_cancel", "cancel the workflow that runs".into(), cancel_workflow(asked, context)));
+    }
+    if options.len() == 1 {
+        // Nothing else runs that could be cancelled, so the second option shows that.
+        options.push(("workflows_list", "see the workflows and their runs; none is in progress".into(), read_call("/api/v1/workflows")));
     }
     AskPlan::Choose(options)
 }

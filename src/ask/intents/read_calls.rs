@@ -42,11 +42,17 @@ pub(super) fn from_and_to(asked: &ParsedText, context: &AskContext) -> Vec<Strin
 fn grouping(asked: &ParsedText) -> Option<&'static str> {
     let by = asked.words.windows(2).find_map(|pair| match pair {
         [before, word] if matches!(before.lower.as_str(), "by" | "per" | "each" | "every") => {
-            Some(word.lower.as_str())
+            let next = word.lower.split(' ').next();
+            next.filter(|next| !matches!(*next, "exit" | "config")).or(Some("version")).map(|next| {
+                if word.lower == "exit" { "reason" } else { next }
+            })
         }
         _ => None,
     });
+    // "Does the new config make more than the old one" is the same question as "by version".
+    let compares = says(asked, WordList::ComparesWords) && (asked.has(C::Config) || asked.has(C::Version));
     match by.map(|word| word.trim_end_matches('s')) {
+        None if compares => Some("version"),
         Some("day" | "date") => Some("day"),
         Some("week") => Some("week"),
         Some("month") => Some("month"),

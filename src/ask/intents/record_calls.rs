@@ -39,7 +39,9 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
     }
     query.extend(side(asked).map(|side| format!("side={side}")));
     query.extend(outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
-    if says(asked, WordList::StopReasons) {
+    let lower = asked.text.to_lowercase();
+    let by_stop = ["stopped out", "hit the stop", "hit their stop", "hit its stop", "stop loss"];
+    if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
         query.push("reason=stop".to_owned());
     }
     query.extend(asked.slots.versions.first().map(|version| format!("version={version}")));

@@ -6,10 +6,10 @@
 use serde_json::json;
 
 use super::conditions::{
-    asks_about_a_deal, asks_about_it_all, asks_how, asks_how_it_went, asks_since_when, has_component,
+    asks_about_a_deal, asks_about_it_all, asks_up_or_down, compares_or_groups, asks_how, asks_how_it_went, asks_since_when, has_component,
     has_key, has_workflow, is_about_past, is_order, is_question, names_a_hindrance, names_workflow,
 };
-use super::config_calls::{config_change, diff_config, end_trial, set_config, validate_config};
+use super::config_calls::{change_symbols, config_change, diff_config, end_trial, set_config, validate_config};
 use super::control_calls::{choose_cancel, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
@@ -39,7 +39,7 @@ macro_rules! rule {
 pub(crate) const RULES: &[IntentRule] = &[
     rule!("summary", "how the bot is doing, most important first", [[C::Summary, C::Doing, C::Okay, C::Alive]],
         also: [C::Alive, C::Okay, C::Doing, C::Not, C::Summary, C::Trade, C::Why], never: [C::Workflow, C::Execution, C::Entry], slots: [SlotKind::Period, SlotKind::Component],
-        when: |asked| asks_about_it_all(asked) && !asks_to_wait(asked), |_, _| read_call("/api/v1/summary")),
+        when: |asked| asks_about_it_all(asked) && !asks_to_wait(asked) && !asks_up_or_down(asked), |_, _| read_call("/api/v1/summary")),
     rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Trade, C::Entry], [C::Why, C::Not, C::Stop, C::Alive, C::Pause]],
         also: [C::Stop, C::Pause, C::Not, C::Alive, C::Doing, C::Position, C::Why, C::Okay, C::Explain, C::Past, C::Fill, C::Trade, C::Entry, C::Order, C::Flatten, C::Schema, C::Performance], never: [C::Resume],
         slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| (is_question(asked) || asked.has(C::Why)) && (asked.has(C::Not) || !asked.has(C::Performance)) && !asks_about_a_deal(asked),
@@ -55,7 +55,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Why]], also: [C::Doing, C::Trade, C::Alive, C::Stop, C::Explain], never: [C::Position, C::Order, C::Config, C::Workflow],
         slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| is_question(asked) && names_a_hindrance(asked),
         |_, _| read_state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health,pause")),
-    rule!("freshness", "how old the data is", [[C::Age]], also: [C::Summary, C::Alive, C::Doing, C::Metric, C::Position, C::Account, C::Okay, C::Not], never: [C::Config, C::Version], slots: [], when: is_question,
+    rule!("freshness", "how old the data is", [[C::Age]], also: [C::Market, C::Event, C::Session, C::Summary, C::Alive, C::Doing, C::Metric, C::Position, C::Account, C::Okay, C::Not], never: [C::Config, C::Version], slots: [], when: is_question,
         |_, _| read_state("as_of,data_age_seconds,is_data_stale,bot")),
     rule!("positions", "open positions", [[C::Position]], also: [C::Best, C::Worst, C::Trade, C::Alive, C::Performance, C::PerSymbol, C::Summary], never: [C::Close, C::Flatten, C::Cancel, C::Why], slots: [SlotKind::Symbol],
         when: |asked| !(asked.has(C::Performance) && asked.slots.period.is_some()), read_positions),
@@ -66,6 +66,9 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("performance", "how trading went, by period and symbol", [[C::Performance]],
         also: [C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Account, C::Why, C::Summary, C::History, C::Version, C::Not, C::Okay, C::Past, C::Execution], never: [C::Config, C::Workflow], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
         when: |asked| !asks_for_trades(asked) && !asks_why_lost(asked), read_performance),
+    rule!("performance", "how trading went, by config version", [[C::Performance], [C::Config, C::Version]], also: [C::Trade, C::Doing, C::Okay, C::Change, C::Compare, C::History, C::Version, C::Config], never: [C::Undo, C::Validate], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
+        when: |asked| asked.is_question && !has_key(asked) && !asks_for_trades(asked) && compares_or_groups(asked), read_performance),
+    rule!("performance", "how trading went, by period and symbol", [[C::Alive, C::Okay]], also: [C::Alive, C::Okay, C::Doing, C::Account, C::Performance], never: [C::Workflow, C::Error], slots: [SlotKind::Period, SlotKind::Symbol], when: asks_up_or_down, read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Doing, C::Summary, C::Okay, C::Metric]],
         also: [C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Past, C::Summary, C::Okay], never: [C::Workflow, C::Event, C::Error, C::Entry], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
         when: is_about_past, read_performance),
@@ -85,7 +88,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("fills", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],
         slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration], when: |asked| !asked.opens_with_be() && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
     rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes],
-        slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component], when: always, read_errors),
+        slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component, SlotKind::Count], when: |asked| !asks_what_was_missed(asked), read_errors),
     rule!("explain_code", "what an error code means and what to do", [], also: [C::Explain, C::Error, C::Codes, C::Why, C::Help, C::Fill, C::Health, C::Doing, C::Past], never: [], slots: [SlotKind::Code],
         when: |asked| asked.slots.code.is_some(),
         |asked, _| read_call(format!("/api/v1/errors/catalogue/{}", asked.slots.code.as_deref().unwrap_or_default()))),
@@ -105,9 +108,9 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| !asked.slots.versions.is_empty(), diff_config),
     rule!("config_history", "past config versions: who, when, why", [[C::Config], [C::History, C::Version, C::Who, C::Why, C::Past]],
         also: [C::History, C::Version, C::Past, C::Change, C::Compare, C::Who, C::Undo, C::Why, C::Doing, C::Config], never: [C::Audit, C::Validate], slots: [SlotKind::Period, SlotKind::Version, SlotKind::Duration, SlotKind::Key],
-        when: |asked| asked.is_question && asked.slots.versions.is_empty() && !(asked.has(C::Undo) && !asked.has(C::Why) && !asked.has(C::Past) && !asked.has(C::Who)), |asked, context| read_page("/api/v1/config/versions", asked, context)),
+        when: |asked| asked.is_question && asked.slots.versions.is_empty() && !(asked.has(C::Performance) && compares_or_groups(asked)) && !(asked.has(C::Undo) && !asked.has(C::Why) && !asked.has(C::Past) && !asked.has(C::Who)), |asked, context| read_page("/api/v1/config/versions", asked, context)),
     rule!("config_history", "past config versions: who, when, why", [[C::Config]], also: [C::Change, C::Past], never: [C::Audit, C::Validate, C::Undo], slots: [SlotKind::Period, SlotKind::Count],
-        when: |asked| asked.slots.period.is_some() && asked.text.to_lowercase().contains("change") && !asked.has(C::Performance), |asked, context| read_page("/api/v1/config/versions", asked, context)),
+        when: |asked| asked.slots.period.is_some() && asked.text.to_lowercase().contains("change") && !compares_or_groups(asked), |asked, context| read_page("/api/v1/config/versions", asked, context)),
     rule!("config_history", "past config versions: who, when, why", [[C::Who, C::History]], also: [C::Past, C::Config, C::Change, C::History], never: [C::Audit, C::Health], slots: [SlotKind::Key, SlotKind::Period],
         when: |asked| asked.is_question && (has_key(asked) || asked.has(C::Change)), |asked, context| read_page("/api/v1/config/versions", asked, context)),
     rule!("config_version", "one config version", [[C::Config, C::Version, C::Explain, C::Show]], also: [C::Version, C::Config, C::Explain, C::Past], never: [C::Undo, C::Compare, C::Change, C::Trade], slots: [SlotKind::Version],
@@ -128,6 +131,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| has_key(asked) && asked.slots.value.is_some(), set_config),
     rule!("config_set", "change a config value: dry run first", [[C::Change], [C::Config]], also: [], never: [C::Undo, C::Validate, C::Compare, C::History, C::Past, C::Schema, C::Who], slots: [SlotKind::Value],
         when: |asked| !asked.asks_openly(), set_config),
+    rule!("config_set", "change which symbols are traded: dry run first", [[C::Change, C::Cancel, C::Close], [C::Target]], also: [C::Config, C::Trade, C::Change, C::Cancel, C::PerSymbol], never: [C::Why, C::Order, C::Position], slots: [SlotKind::Symbol],
+        when: |asked| is_order(asked) && !asked.slots.symbols.is_empty() && !has_key(asked), change_symbols),
     rule!("config_rollback", "go back to an earlier config: dry run first", [[C::Undo]], also: [C::Config, C::Version, C::Change, C::Past, C::Okay, C::Alive], never: [C::Why, C::Session, C::History], slots: [SlotKind::Version, SlotKind::Key],
     when: |asked| !(asked.has(C::Past) && asked.asks_openly()),
     |asked, _| {
@@ -156,8 +161,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: names_workflow, run_workflow),
     rule!("workflow_run", "restart the bot: dry run first", [[C::Restart]], also: [C::Bot, C::Program, C::Trade, C::Change, C::Close], never: [C::Past, C::Who, C::Why, C::Progress], slots: [SlotKind::Workflow],
         when: |asked| !asked.asks_openly(), |asked, context| execute_workflow("restart-bot", asked, context)),
-    rule!("workflow_run", "bundle the logs: dry run first", [[C::Export], [C::Logs]], also: [C::Event], never: [C::Progress, C::Past], slots: [SlotKind::Workflow, SlotKind::Period],
-        when: |asked| !asked.asks_openly(), |asked, context| execute_workflow("export-logs", asked, context)),
+    rule!("workflow_run", "bundle the logs: dry run first", [[C::Export], [C::Logs]], also: [C::Event, C::Doing, C::Progress, C::Audit, C::Run], never: [C::Past], slots: [SlotKind::Workflow, SlotKind::Period],
+        when: |asked| !asked.asks_openly() && !asked.opens_with_be() && (is_order(asked) || !asked.has(C::Progress)), |asked, context| execute_workflow("export-logs", asked, context)),
     rule!("workflow_status", "how a workflow run is getting on", [[C::Workflow, C::Execution, C::Restart, C::Export], [C::Progress, C::Past, C::Doing, C::Summary, C::Active, C::Alive, C::Who]],
         also: [C::Run, C::Past, C::Alive, C::Okay, C::Doing, C::Summary, C::Error, C::Logs, C::Health, C::Target, C::Change, C::Progress, C::Execution, C::Workflow, C::Who], never: [C::Cancel, C::Performance],
         slots: [SlotKind::Workflow, SlotKind::Id, SlotKind::Period], when: is_question, workflow_status),
@@ -198,14 +203,14 @@ pub(crate) const RULES: &[IntentRule] = &[
         |asked, _| control_call("reauth", asked, &[])),
     rule!("reset_breaker", "let the circuit breaker try again: dry run first", [[C::Reset, C::Close], [C::Breaker]], also: [C::Trade], never: [C::Why], slots: [], when: |asked| !asked.asks_openly(),
         |asked, _| control_call("reset-breaker", asked, &[])),
-    rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [SlotKind::Period], when: |asked| !has_component(asked) && !is_about_past(asked),
+    rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Order, C::Fill, C::Trade, C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [SlotKind::Period], when: |asked| !has_component(asked) && !is_about_past(asked),
         |_, _| read_call("/api/v1/metrics")),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::History, C::Past, C::Logs, C::Trade, C::Bot, C::Doing, C::Why], never: [C::Error, C::Config, C::Alert], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Symbol, SlotKind::Component], when: |asked| !asks_what_was_missed(asked), |asked, context| read_events(None, asked, context)),
     rule!("events", "what happened, in order", [[C::Logs]], also: [C::Event, C::History], never: [C::Export, C::Audit, C::Error, C::Workflow, C::SignIn], slots: [SlotKind::Period, SlotKind::Duration],
         when: |asked| !has_workflow(asked), |asked, context| read_events(None, asked, context)),
     rule!("incidents", "what broke, what was tried, and what is left", [[C::Incident]], also: [C::Event, C::Error, C::History, C::Past, C::Recovery, C::Health, C::Active, C::Explain, C::Why, C::Doing, C::Component], never: [],
         slots: [SlotKind::Period, SlotKind::Count, SlotKind::Component, SlotKind::Id, SlotKind::Duration], when: always, read_incidents),
-    rule!("incidents", "what broke, what was tried, and what is left", [[C::Event]], also: [C::Past, C::Bot, C::Doing], never: [C::Config, C::Alert, C::Error, C::Trade, C::Health, C::Fill], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component],
+    rule!("incidents", "what broke, what was tried, and what is left", [[C::Event, C::Error]], also: [C::Past, C::Bot, C::Doing, C::Error, C::Recovery, C::Event], never: [C::Config, C::Alert, C::Trade, C::Health, C::Fill, C::Order], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component],
         when: asks_what_was_missed, read_incidents),
     rule!("incidents", "what broke, what was tried, and what is left", [[C::Recovery]], also: [C::Past, C::Bot, C::Doing, C::History], never: [], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component],
         when: |asked| is_question(asked) && asks_what_was_tried(asked), read_incidents),
@@ -229,7 +234,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("health_check", "run all health checks now", [[C::Run], [C::Health, C::Component]], also: [C::Now, C::Component], never: [C::Workflow, C::Past], slots: [SlotKind::Workflow, SlotKind::Component],
         when: |asked| is_order(asked) && !asked.slots.workflow_is_exact,
         |_, _| AskPlan::Change { preview: planned_call("GET", "/api/v1/health/current", None), real: planned_call("POST", "/api/v1/health/check", None) }),
-    rule!("session", "the broker session", [[C::Session]], also: [C::Okay, C::Health, C::Alive, C::Why, C::Breaker, C::Error, C::Progress, C::Summary, C::Past, C::Doing, C::Validate, C::SignIn, C::Program], never: [C::Run, C::Probe, C::Silence], slots: [SlotKind::Component, SlotKind::Period],
+    rule!("session", "the broker session", [[C::Session]], also: [C::Trade, C::Resume, C::Who, C::Not, C::Market, C::Okay, C::Health, C::Alive, C::Why, C::Breaker, C::Error, C::Progress, C::Summary, C::Past, C::Doing, C::Validate, C::SignIn, C::Program], never: [C::Run, C::Probe, C::Silence], slots: [SlotKind::Component, SlotKind::Period],
         when: |asked| asked.is_question || !asked.has(C::SignIn), |_, _| read_state("session,circuit_breaker,health")),
     rule!("breaker", "the circuit breaker", [[C::Breaker]], also: [C::Why, C::Okay, C::Active, C::Alive, C::Past, C::Stop, C::Summary, C::Doing, C::Who, C::Close, C::Progress], never: [C::Reset, C::Silence], slots: [SlotKind::Period], when: is_question,
         |_, _| read_state("circuit_breaker,no_entry_reasons,session,locks")),

@@ -75,7 +75,8 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
     }
     // "Tighten the stop" is about the stop loss: nobody tightens an order to stop.
     let stop = given.iter().find(|(_, part)| part == "stop").map(|(at, _)| *at);
-    let changes = words.first().is_some_and(|word| word.is(WordConcept::Change));
+    let changes = words.first().is_some_and(|word| word.is(WordConcept::Change))
+        || words.iter().any(|word| WordList::DistanceVerbs.contains(&word.lower));
     if let Some(at) = stop.filter(|_| changes && !given.iter().any(|(_, part)| part == "loss")) {
         given.push((at, "loss".to_owned()));
     }

@@ -19,7 +19,6 @@ const LISTED: &[WordConcept] = &[
     WordConcept::Alert,
     WordConcept::Position,
     WordConcept::Execution,
-    WordConcept::History,
     WordConcept::Version,
 ];
 
@@ -34,7 +33,7 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
         let Some(count) = read_number(lower(at)).filter(|count| (1..=COUNT_MAX).contains(count)) else {
             continue;
         };
-        let is_article = matches!(lower(at), "a" | "an");
+        let is_article = matches!(lower(at), "a" | "an" | "one" | "zero");
         let is_time = unit_seconds(lower(at + 1)).is_some() || lower(at + 1) == "of";
         if !is_free || is_article || is_time {
             continue;

@@ -2,7 +2,7 @@
 //!
 //! The current day is a parameter, so the same text on the same day is always the same period.
 
-use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, Weekday};
 
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
@@ -33,14 +33,17 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
             continue;
         }
         let found = days.of_a_part(&texts, at).or_else(|| days.of_one_word(&texts, at));
-        let found = found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.since_a_time(&texts, at));
+        let found = found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
+        let found = found.or_else(|| days.since_a_time(&texts, at)).or_else(|| days.of_a_month(&texts, at));
         let Some((period, length)) = found.or_else(|| days.of_a_count(&texts, at)) else {
             if let Some((date, length)) = read_date(&texts, at, today) {
                 dates.push((at, length, date));
             }
             continue;
         };
+        let has_both = period.starts.is_some() && period.ends.is_some();
         let reaches_now = at > 0 && is_open_end(text_at(&texts, at - 1)) && period.seconds.is_none();
+        let reaches_now = reaches_now && !(has_both && period.from == today);
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
         slots.period.get_or_insert(period);
         mark_all(words, at, length, SlotKind::Period);
@@ -151,6 +154,37 @@ impl DayStarts {
         Some((AskedPeriod { starts: Some(time), ..days(self.today, self.today) }, length))
     }
 
+    /// "between 9:30 and 10", "from 14:00 to 15:30": a part of today.
+    fn between_times(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let opener = at.checked_sub(1).map_or("", |before| text_at(texts, before));
+        if !matches!(opener, "between" | "from") {
+            return None;
+        }
+        let (from, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))
+            .or_else(|| read_hour(text_at(texts, at)).filter(|_| opener == "between"))?;
+        let joint = at + length;
+        if !matches!(text_at(texts, joint), "and" | "to" | "until" | "till") {
+            return None;
+        }
+        let (last, second) = (text_at(texts, joint + 1), text_at(texts, joint + 2));
+        let (to, more) = read_clock(last, second).or_else(|| read_hour(last))?;
+        let today = self.today;
+        Some((AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) }, length + 1 + more))
+    }
+
+    /// "in march", "for october": the month, of this year or the last.
+    fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
+        let is_named = matches!(before, "in" | "for" | "of" | "during" | "since" | "last" | "from");
+        let place = MONTHS.iter().position(|name| *name == text_at(texts, at)).filter(|_| is_named)?;
+        let has_day = text_at(texts, at + 1).starts_with(|c: char| c.is_ascii_digit());
+        let month = u32::try_from(place + 1).ok().filter(|_| !has_day)?;
+        let first = NaiveDate::from_ymd_opt(self.today.year(), month, 1)?;
+        let first = if first > self.today { first.with_year(self.today.year() - 1)? } else { first };
+        let end = first.checked_add_months(Months::new(1))?.pred_opt()?;
+        Some((days(first, end.min(self.today)), 1))
+    }
+
     /// A period named by one word: "yesterday", "for the week".
     fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for");
@@ -208,6 +242,12 @@ impl DayStarts {
         let period = days(self.ago(back), self.today);
         Some((AskedPeriod { seconds: less_than_a_day, ..period }, length))
     }
+}
+
+/// A full hour without more: `10`.
+fn read_hour(word: &str) -> Option<(NaiveTime, usize)> {
+    let hour = word.parse::<u32>().ok()?;
+    Some((NaiveTime::from_hms_opt(hour, 0, 0)?, 1))
 }
 
 /// A time of day and how many words name it: `9:30`, `14:00`, `2pm`, `2 pm`, `noon`.
@@ -273,7 +313,7 @@ pub(super) fn unit_seconds(word: &str) -> Option<u64> {
 }
 
 /// `2h`, `90min`: a number and its unit in one word.
-fn read_compact(word: &str) -> Option<u64> {
+pub(super) fn read_compact(word: &str) -> Option<u64> {
     let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
     let rest = word.get(digits.len()..)?.trim_start_matches('-');
     if digits.is_empty() || rest.is_empty() {
