@@ -26,6 +26,17 @@ pub(super) struct AnswerSelection {
     pub(super) limit: Option<usize>,
 }
 
+/// Each part of several in words, once.
+pub(super) fn told(selections: &[AnswerSelection]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for part in selections.iter().flat_map(AnswerSelection::told) {
+        if !told.contains(&part) {
+            told.push(part);
+        }
+    }
+    told
+}
+
 impl AnswerSelection {
     pub(super) fn of(list: &'static str) -> Self {
         Self { list, ..Self::default() }
@@ -33,8 +44,11 @@ impl AnswerSelection {
 
     /// Each part in words: `status is PENDING or PARTIALLY_FILLED`.
     pub(super) fn told(&self) -> Vec<String> {
-        let mut told: Vec<String> =
-            self.states.iter().map(|(member, values)| format!("{member} is {}", values.join(" or "))).collect();
+        let mut told: Vec<String> = self
+            .states
+            .iter()
+            .map(|(member, values)| format!("{member} is {}", values.join(" or ")))
+            .collect();
         if let Some((member, is_there)) = self.present {
             told.push(format!("{member} is {}", if is_there { "known" } else { "null" }));
         }
@@ -106,7 +120,12 @@ mod tests {
         assert_eq!(answer["orders"].as_array().map(Vec::len), Some(1), "{answer}");
         assert_eq!(
             selection.told(),
-            ["status is PENDING or PARTIALLY_FILLED", "symbol is spy", "since 2026-03-02T00:00:00Z", "the first 5"]
+            [
+                "status is PENDING or PARTIALLY_FILLED",
+                "symbol is spy",
+                "since 2026-03-02T00:00:00Z",
+                "the first 5"
+            ]
         );
         let mut losing = json!({"positions": [{"unrealized_pl": "-1.5"}, {"unrealized_pl": "2"}, {}]});
         AnswerSelection { sign: Some(("unrealized_pl", false)), ..AnswerSelection::of("positions") }

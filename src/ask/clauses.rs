@@ -70,7 +70,9 @@ pub(super) fn without_side_clauses(text: &str) -> String {
             break;
         }
     }
-    if let Some(at) = EXCEPTIONS.iter().filter_map(|phrase| position(&text, phrase)).min().filter(|at| *at > 0) {
+    if let Some(at) =
+        EXCEPTIONS.iter().filter_map(|phrase| position(&text, phrase)).min().filter(|at| *at > 0)
+    {
         text.truncate(at);
     }
     let rest = text.trim();
@@ -80,7 +82,23 @@ pub(super) fn without_side_clauses(text: &str) -> String {
 /// The clauses of a text: what stands between its commas, dashes and ends of sentences.
 pub(super) fn clauses(text: &str) -> Vec<&str> {
     let mut parts = vec![text];
-    for joint in [". ", "? ", "! ", "; ", ", ", " - ", " -- ", " — ", " – ", ": ", " because ", " cause ", " cuz ", " since i ", " so that "] {
+    for joint in [
+        ". ",
+        "? ",
+        "! ",
+        "; ",
+        ", ",
+        " - ",
+        " -- ",
+        " — ",
+        " – ",
+        ": ",
+        " because ",
+        " cause ",
+        " cuz ",
+        " since i ",
+        " so that ",
+    ] {
         parts = parts.into_iter().flat_map(|part| part.split(joint)).collect();
     }
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()

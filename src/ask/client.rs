@@ -143,7 +143,8 @@ fn rendered_answer(view: &AskView, text: &str, flags: &AskOptions) -> String {
         lines.extend(wrapped(&format!("{} {}", problem.error_code, problem.cause)));
         lines.extend(wrapped(&problem.remediation));
     }
-    let selected = Some(format!("Of the list: {}.", view.selected.join("; "))).filter(|_| !view.selected.is_empty());
+    let selected =
+        Some(format!("Of the list: {}.", view.selected.join("; "))).filter(|_| !view.selected.is_empty());
     let unused = view.not_used.iter().map(|unused| format!("{} ({})", unused.word, unused.why));
     let unused = Some(format!("Not used: {}.", unused.collect::<Vec<_>>().join("; ")));
     let unused = unused.filter(|_| !view.not_used.is_empty());

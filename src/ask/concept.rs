@@ -24,7 +24,13 @@ impl WordConcept {
     pub(super) fn is_dangerous(self) -> bool {
         matches!(
             self,
-            Self::Cancel | Self::Stop | Self::Pause | Self::Resume | Self::Flatten | Self::Close | Self::Shutdown
+            Self::Cancel
+                | Self::Stop
+                | Self::Pause
+                | Self::Resume
+                | Self::Flatten
+                | Self::Close
+                | Self::Shutdown
         )
     }
 }

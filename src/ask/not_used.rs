@@ -1,5 +1,6 @@
 //! What a text says and the call does not take: each with the reason, so that nothing is dropped without a word.
 
+use super::answer_selection::told;
 use super::parsed_text::ParsedText;
 use super::plan::PlannedCall;
 use super::views::AskUnusedView;
@@ -17,7 +18,7 @@ pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> 
         members.retain(|name, _| !matches!(name.as_str(), "reason" | "comment" | "note"));
     }
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let chosen = call.select.as_ref().map(|select| select.told().join("; ")).unwrap_or_default();
+    let chosen = told(&call.select).join("; ");
     let carried = format!("{}\n{body}\n{chosen}", call.path);
     let mut unused: Vec<AskUnusedView> = Vec::new();
     let mut last = None;
@@ -63,11 +64,10 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
             let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent));
             (!is_used).then(|| format!("{what} is not told by component"))
         }
-        SlotKind::Id => {
-            (!slots.id.as_deref().is_some_and(has)).then(|| format!("{what} takes no id"))
+        SlotKind::Id => (!slots.id.as_deref().is_some_and(has)).then(|| format!("{what} takes no id")),
+        SlotKind::Version => {
+            (!slots.versions.iter().any(|version| has(version))).then(|| format!("{what} takes no version"))
         }
-        SlotKind::Version => (!slots.versions.iter().any(|version| has(version)))
-            .then(|| format!("{what} takes no version")),
         // A value is read only beside its key, and a workflow by its name: what takes neither was chosen by other words.
         SlotKind::Key if intent.starts_with("config_") && carried.contains("/config/") => {
             let leaf = |key: &String| key.rsplit('.').next().is_some_and(&has);

@@ -14,8 +14,8 @@ pub(super) struct PlannedCall {
     pub(super) body: Option<Value>,
     /// Whether it needs the header `If-Match` with the config's ETag.
     pub(super) if_match: bool,
-    /// What of the list in the answer was asked for; `None` for all of it.
-    pub(super) select: Option<AnswerSelection>,
+    /// What of the lists in the answer was asked for; empty for all of it.
+    pub(super) select: Vec<AnswerSelection>,
 }
 
 /// One of several things that a text can mean: its intent, what it does, and its plan.
@@ -39,7 +39,7 @@ pub(super) fn planned_call(
     path: impl Into<String>,
     body: Option<Value>,
 ) -> PlannedCall {
-    PlannedCall { method, path: path.into(), body, if_match: false, select: None }
+    PlannedCall { method, path: path.into(), body, if_match: false, select: Vec::new() }
 }
 
 /// The plan of a single `GET`.
@@ -49,6 +49,6 @@ pub(super) fn read_call(path: impl Into<String>) -> AskPlan {
 
 /// The plan of a `GET` of whose answer a part was asked for.
 pub(super) fn read_selected(path: impl Into<String>, select: AnswerSelection) -> AskPlan {
-    let select = Some(select).filter(|select| !select.told().is_empty());
+    let select = Some(select).filter(|select| !select.told().is_empty()).into_iter().collect();
     AskPlan::Read(PlannedCall { select, ..planned_call("GET", path, None) })
 }

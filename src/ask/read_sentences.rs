@@ -40,7 +40,9 @@ pub(super) fn system_sentence(intent: &str, answer: &Value) -> Option<String> {
         "config_audit" => listed(answer, "record of the audit", "records of the audit"),
         "config_audit_verify" => audit(answer),
         "config_validate" => validation(answer),
-        "config_trial" => Some(format!("The config change {} is {}.", text(answer, "txn")?, text(answer, "state")?)),
+        "config_trial" => {
+            Some(format!("The config change {} is {}.", text(answer, "txn")?, text(answer, "state")?))
+        }
         "incidents" => incidents(answer),
         _ => dry_run(answer),
     }
@@ -153,12 +155,7 @@ fn health(answer: &Value) -> Option<String> {
     Some(format!("{}{said}", whole_status.unwrap_or_default()))
 }
 
-fn newest(
-    answer: &Value,
-    one: &str,
-    many: &str,
-    said: impl Fn(&Value) -> Option<String>,
-) -> Option<String> {
+fn newest(answer: &Value, one: &str, many: &str, said: impl Fn(&Value) -> Option<String>) -> Option<String> {
     let list = items(answer)?;
     let Some(first) = list.first() else { return Some(format!("No {one} is recorded for this.")) };
     let at = ["timestamp", "committed_at", "created_at"].iter().find_map(|name| text(first, name));
@@ -212,7 +209,9 @@ fn recovery(answer: &Value) -> Option<String> {
     };
     let tried: Vec<String> = list
         .iter()
-        .filter(|item| item["attempts"].as_u64().unwrap_or_default() > 0 || text(item, "state") != Some("idle"))
+        .filter(|item| {
+            item["attempts"].as_u64().unwrap_or_default() > 0 || text(item, "state") != Some("idle")
+        })
         .filter_map(|item| {
             let outcome = text(item, "last_outcome").map(|outcome| format!(", last {outcome}"));
             let id = text(item, "component_id")?;
@@ -268,7 +267,9 @@ fn config(answer: &Value) -> Option<String> {
     let mut found = Vec::new();
     leaves(answer.get("config")?, String::new(), &mut found);
     match answer["version"].as_u64() {
-        Some(version) => Some(format!("Version {version} of the config is committed: {} fields.", found.len())),
+        Some(version) => {
+            Some(format!("Version {version} of the config is committed: {} fields.", found.len()))
+        }
         None if (1..=NAMED).contains(&found.len()) => Some(format!("{}.", found.join("; "))),
         None => None,
     }
@@ -329,7 +330,10 @@ fn incidents(answer: &Value) -> Option<String> {
     let open = list.iter().filter(|item| text(item, "state") == Some("open")).count();
     let newest = list.first().and_then(|item| text(item, "title").or_else(|| text(item, "summary")));
     let newest = newest.map(|said| format!(" The newest: {}.", whole(said))).unwrap_or_default();
-    Some(format!("{} listed, {open} of them open.{newest}", counted(list.len(), "incident is", "incidents are")))
+    Some(format!(
+        "{} listed, {open} of them open.{newest}",
+        counted(list.len(), "incident is", "incidents are")
+    ))
 }
 
 /// What a dry run says: that of a config change by its differences, that of a command by its message.
@@ -372,10 +376,19 @@ mod tests {
         check("whoami", &json!({"key": "k", "scopes": ["read"]}), "You are k and may read.");
         let one = json!({"config": {"a": {"b": 2.5}}});
         check("config_read", &one, "a.b is 2.5.");
-        check("config_audit_verify", &json!({"valid": true, "records": 2}), "The audit is whole: 2 records, each fits the one before.");
-        let change = json!({"dry_run": true, "would_apply": true, "diff": [{"path": "/a/b", "old": 1, "new": 2}]});
+        check(
+            "config_audit_verify",
+            &json!({"valid": true, "records": 2}),
+            "The audit is whole: 2 records, each fits the one before.",
+        );
+        let change =
+            json!({"dry_run": true, "would_apply": true, "diff": [{"path": "/a/b", "old": 1, "new": 2}]});
         check("config_rollback", &change, "1 field differs: a.b from 1 to 2.");
-        check("pause", &json!({"dry_run": true, "message": "exits go on."}), "It would do this: exits go on.");
+        check(
+            "pause",
+            &json!({"dry_run": true, "message": "exits go on."}),
+            "It would do this: exits go on.",
+        );
         check("incidents", &json!({"items": []}), "No incident is recorded for this.");
         assert_eq!(system_sentence("whoami", &json!({"name": "x"})), None);
     }

@@ -8,8 +8,22 @@ const LINE_CHARS: usize = 100;
 
 /// Members of an item that come first: what it is and when it was.
 const FIRST: [&str; 16] = [
-    "at", "timestamp", "closed_at", "starts_at", "key", "symbol", "component_id", "workflow_id", "version", "side", "state",
-    "status", "severity", "title", "summary", "message",
+    "at",
+    "timestamp",
+    "closed_at",
+    "starts_at",
+    "key",
+    "symbol",
+    "component_id",
+    "workflow_id",
+    "version",
+    "side",
+    "state",
+    "status",
+    "severity",
+    "title",
+    "summary",
+    "message",
 ];
 
 /// How many lines of a terminal a line takes.
@@ -51,7 +65,8 @@ pub(super) fn command_lines(command: &str) -> Vec<String> {
         let opens = quote.is_none() && c == '-' || quote.is_some() && c == '\'' && before == ' ';
         let is_option = opens && before == ' ' && parts.last().is_some_and(|part| part.len() > 8);
         // The value of an option stays beside it.
-        let is_value = c == '\'' && parts.last().is_some_and(|part| part.ends_with("-H ") || part.ends_with("-d "));
+        let is_value =
+            c == '\'' && parts.last().is_some_and(|part| part.ends_with("-H ") || part.ends_with("-d "));
         if is_option && !is_value {
             parts.push(String::new());
         }
@@ -161,8 +176,9 @@ mod tests {
 
     #[test]
     fn an_answer_fits_into_a_screen() {
-        let items: Vec<Value> =
-            (0..200).map(|n| json!({"at": "T", "message": "x ".repeat(200), "seq": n, "data": {"a": 1}})).collect();
+        let items: Vec<Value> = (0..200)
+            .map(|n| json!({"at": "T", "message": "x ".repeat(200), "seq": n, "data": {"a": 1}}))
+            .collect();
         let lines = answer_lines(&json!({"items": items, "next": 7, "older": null}));
         assert_eq!(lines.first().map(String::as_str), Some("items (200):"));
         assert!(lines.iter().all(|line| line.chars().count() <= LINE_CHARS));
@@ -177,7 +193,8 @@ mod tests {
                        application/json' -d '{\"reason\":\"a - b\"}' 'http://127.0.0.1:8000/api/v1/config/apply'";
         let lines = command_lines(command);
         assert!(lines.len() > 3, "{lines:#?}");
-        let joined = lines.iter().map(|line| line.trim_start().trim_end_matches(" \\")).collect::<Vec<_>>().join(" ");
+        let joined =
+            lines.iter().map(|line| line.trim_start().trim_end_matches(" \\")).collect::<Vec<_>>().join(" ");
         assert_eq!(joined, command);
     }
 

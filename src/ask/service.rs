@@ -45,7 +45,7 @@ impl AskService {
         match self.inside.call(actor, made).await {
             Ok(answer) => {
                 let mut answer = answer.body;
-                if let Some(selection) = &view.selection {
+                for selection in &view.selection {
                     selection.apply(&mut answer);
                 }
                 let intent = view.intent.clone().unwrap_or_default();

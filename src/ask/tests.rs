@@ -23,7 +23,7 @@ pub(super) fn context() -> AskContext {
             .into(),
         schema: serde_json::from_str(SCHEMA).expect("it is JSON"),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
-        symbols: ["SPY", "TSLA"].map(str::to_owned).into(),
+        symbols: ["SPY", "TSLA", "NVDA", "AAPL"].map(str::to_owned).into(),
         now: "2025-11-19T15:00:00Z".parse().expect("it is a time"),
         ..AskContext::default()
     };
@@ -82,7 +82,10 @@ fn the_corpus_is_understood() {
         "ask corpus: {right} of {count} right, {with_slots} with parameters; {doubtful} of {asked} clear questions left open\n{}",
         wrong.join("\n")
     );
-    assert!(count >= 620 && with_slots >= 100, "the corpus has {count} phrases, {with_slots} with parameters");
+    assert!(
+        count >= 620 && with_slots >= 100,
+        "the corpus has {count} phrases, {with_slots} with parameters"
+    );
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
 }
@@ -422,9 +425,29 @@ fn no_text_that_is_not_understood_offers_what_can_do_harm() {
     const HARMFUL: &[&str] =
         &["pause", "resume", "flatten", "shutdown", "cancel_orders", "workflow_cancel", "config_cancel"];
     for text in [
-        "healt", "halth", "haelth", "heal", "the healt of it", "tighten", "tighten to 3", "tighten it by 2", "stoop",
-        "hart", "hal", "stip", "cloze", "ext", "kiln", "shot", "pose", "paws", "turn it down", "turn the risk down to 1%",
-        "what about 5", "42", "to 3",
+        "healt",
+        "halth",
+        "haelth",
+        "heal",
+        "the healt of it",
+        "tighten",
+        "tighten to 3",
+        "tighten it by 2",
+        "stoop",
+        "hart",
+        "hal",
+        "stip",
+        "cloze",
+        "ext",
+        "kiln",
+        "shot",
+        "pose",
+        "paws",
+        "turn it down",
+        "turn the risk down to 1%",
+        "what about 5",
+        "42",
+        "to 3",
     ] {
         let view = reading(text);
         let offered: Vec<&str> = view.options.iter().map(|option| option.intent.as_str()).collect();

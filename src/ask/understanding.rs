@@ -2,18 +2,18 @@
 
 use chrono::NaiveDate;
 
-use super::answer_selection::AnswerSelection;
+use super::answer_selection::told;
 use super::clauses::{clauses, without_side_clauses};
 use super::context::AskContext;
 use super::intents::IntentRule;
 use super::not_used::not_used;
 use super::parsed_text::ParsedText;
-use super::plan::AskPlan;
+use super::plan::{AskPlan, PlannedCall, planned_call};
 use super::refusals::find_refusal;
 use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, SURE_OF_DANGER, match_intents};
 use super::shell_command::CommandWriter;
-use super::vocabulary::OFF_AND_ON;
 use super::views::{AskCallView, AskOptionView, AskView};
+use super::vocabulary::OFF_AND_ON;
 
 /// Largest number of options that are offered.
 const OPTIONS_MAX: usize = 5;
@@ -49,9 +49,14 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         return decide_with(&best, &asked, context, &commands);
     }
     if best.score >= SURE
-        && let Some(first) = named_first(&rivals, &asked, context)
+        && let Some(first) = named_first(&candidates, &asked, context)
     {
         return decide_with(&first, &asked, context, &commands);
+    }
+    if best.score >= SURE
+        && let Some(call) = one_read_of_state(&rivals, &asked, context)
+    {
+        return decide(&best, AskPlan::Read(call), &commands);
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };
@@ -74,7 +79,8 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
 /// Every match, best first. What stops or starts something takes more certainty, and is never offered for what was not
 /// understood.
 fn safe_matches(asked: &ParsedText) -> Vec<IntentMatch> {
-    let is_safe = |candidate: &IntentMatch| !candidate.rule.is_dangerous() || candidate.score >= SURE_OF_DANGER;
+    let is_safe =
+        |candidate: &IntentMatch| !candidate.rule.is_dangerous() || candidate.score >= SURE_OF_DANGER;
     match_intents(asked).into_iter().filter(is_safe).collect()
 }
 
@@ -107,25 +113,53 @@ fn rule_of_a_clause(text: &str, context: &AskContext, today: NaiveDate) -> Optio
 
 /// Of several reads that fit alike, the one whose subject comes first: "errors of the order router". None where the text
 /// joins them by "and", or where one is no read.
-fn named_first(rivals: &[IntentMatch], asked: &ParsedText, context: &AskContext) -> Option<IntentMatch> {
-    let joins = asked.words.iter().any(|word| matches!(word.lower.as_str(), "and" | "or" | "vs" | "versus" | "&"));
+fn named_first(candidates: &[IntentMatch], asked: &ParsedText, context: &AskContext) -> Option<IntentMatch> {
+    let best = candidates.first()?.score;
+    let rivals: Vec<&IntentMatch> =
+        candidates.iter().take_while(|candidate| candidate.score > best - MARGIN).collect();
+    let joins =
+        asked.words.iter().any(|word| matches!(word.lower.as_str(), "and" | "or" | "vs" | "versus" | "&"));
     let are_reads = rivals.iter().all(|rival| matches!((rival.rule.build)(asked, context), AskPlan::Read(_)));
     if joins || !are_reads {
         return None;
     }
     let place = |rival: &IntentMatch| {
         asked.words.iter().position(|word| {
-            word.weight > 0.6 && rival.rule.needs.iter().flat_map(|group| group.iter()).any(|need| word.is(*need))
+            word.weight > 0.6
+                && rival.rule.needs.iter().flat_map(|group| group.iter()).any(|need| word.is(*need))
         })
     };
     let mut placed: Vec<(usize, IntentMatch)> =
-        rivals.iter().filter_map(|rival| place(rival).map(|at| (at, *rival))).collect();
+        rivals.iter().filter_map(|rival| place(rival).map(|at| (at, **rival))).collect();
     placed.sort_by_key(|(at, _)| *at);
     match placed.as_slice() {
         [(_, only)] => Some(*only),
         [(first, rival), (second, _), ..] if first < second => Some(*rival),
         _ => None,
     }
+}
+
+/// Several parts of the state that a text joins by "and", in one read.
+fn one_read_of_state(
+    rivals: &[IntentMatch],
+    asked: &ParsedText,
+    context: &AskContext,
+) -> Option<PlannedCall> {
+    const STATE: &str = "/api/v1/state?fields=";
+    let mut fields: Vec<String> = Vec::new();
+    let mut select = Vec::new();
+    for rival in rivals {
+        let AskPlan::Read(call) = (rival.rule.build)(asked, context) else { return None };
+        for field in call.path.strip_prefix(STATE)?.split(',') {
+            if !fields.iter().any(|known| known == field) {
+                fields.push(field.to_owned());
+            }
+        }
+        select.extend(call.select);
+    }
+    let joins = asked.words.iter().any(|word| matches!(word.lower.as_str(), "and" | "&" | "plus"));
+    let path = format!("{STATE}{}", fields.join(","));
+    joins.then(|| PlannedCall { select, ..planned_call("GET", path, None) })
 }
 
 /// The view of one intent, with what of the text its call does not take.
@@ -198,7 +232,7 @@ fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> As
             effect: Some("read".to_owned()),
             command: Some(commands.command(&call)),
             call: Some(AskCallView::of(&call)),
-            selected: call.select.as_ref().map(AnswerSelection::told).unwrap_or_default(),
+            selected: told(&call.select),
             selection: call.select,
             ..AskView::default()
         },

@@ -98,9 +98,9 @@ impl AmountUnit {
         if lower.contains(" or ") {
             return Self::AnyOf(lower.split(" or ").map(Self::in_schema).collect());
         }
-        let is_part = ["part of", "part", "fraction", "ratio", "share of"].iter().any(|word| {
-            lower == *word || lower.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '))
-        });
+        let is_part = ["part of", "part", "fraction", "ratio", "share of"]
+            .iter()
+            .any(|word| lower == *word || lower.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')));
         if is_part {
             return Self::Part;
         }

@@ -78,10 +78,10 @@ pub(crate) struct AskView {
     /// What the text says and the call does not take; absent when it takes everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) not_used: Vec<AskUnusedView>,
-    /// How the answer is narrowed; the server alone has it.
+    /// How the lists of the answer are narrowed; the server alone has it.
     #[serde(skip)]
     #[schema(ignore)]
-    pub(super) selection: Option<AnswerSelection>,
+    pub(super) selection: Vec<AnswerSelection>,
     /// How the bot stands: beside an answer about what went wrong, and beside one of its state while it does not answer.
     /// Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

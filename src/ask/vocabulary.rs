@@ -101,7 +101,9 @@ pub(super) fn read_words(pieces: &[String]) -> Vec<AskWord> {
         // A corrected phrase that can do harm holds only where half of it or more stands as it is written.
         let found = found.filter(|(length, concepts)| {
             let as_written = stems.iter().skip(at).zip(given).take(*length).filter(|(a, b)| a == b).count();
-            as_written * 2 > *length || as_written == *length || !concepts.iter().any(|concept| concept.is_dangerous())
+            as_written * 2 > *length
+                || as_written == *length
+                || !concepts.iter().any(|concept| concept.is_dangerous())
                 || as_written * 2 == *length && has_dangerous_word(given.get(..*length).unwrap_or_default())
         });
         if let Some((length, concepts)) = found {
@@ -110,7 +112,15 @@ pub(super) fn read_words(pieces: &[String]) -> Vec<AskWord> {
             at += length;
             continue;
         }
-        let (concepts, certainty) = look_up(&piece.to_lowercase());
+        let lower = piece.to_lowercase();
+        let (concepts, certainty) = look_up(&lower);
+        // An adverb says how, which no call takes.
+        let is_adverb = lower.len() >= 5 && lower.ends_with("ly");
+        let (concepts, certainty) = if is_adverb && (certainty < 1.0 || concepts.is_empty()) {
+            (vec![C::Filler], 1.0)
+        } else {
+            (concepts, certainty)
+        };
         words.push(known_word(piece.clone(), concepts, certainty));
         at += 1;
     }
@@ -133,6 +143,7 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("put", &["on hold"], C::Pause),
     ("go", &["back"], C::Undo),
     ("change", &["back"], C::Undo),
+    ("shut", &["up"], C::Silence),
     ("shut", &["down", "off"], C::Shutdown),
     ("turn", &["off"], C::Shutdown),
     ("switch", &["off"], C::Shutdown),
@@ -183,8 +194,10 @@ fn join_restart(words: &mut [AskWord]) {
     let is_joint = |word: &AskWord| matches!(word.lower.as_str(), "and" | "then" | "n" | "&");
     let Some(joint) = within().find(|at| words.get(*at).is_some_and(is_joint)) else { return };
     let begins = |word: &AskWord| {
-        matches!(word.lower.as_str(), "on" | "back on" | "up" | "back up" | "start" | "restart" | "start again" | "relaunch" | "back")
-            || word.is(C::Restart)
+        matches!(
+            word.lower.as_str(),
+            "on" | "back on" | "up" | "back up" | "start" | "restart" | "start again" | "relaunch" | "back"
+        ) || word.is(C::Restart)
     };
     let Some(second) = within().find(|at| *at > joint && words.get(*at).is_some_and(begins)) else { return };
     // "Stop it and start trading" is no restart of the bot.
@@ -192,7 +205,9 @@ fn join_restart(words: &mut [AskWord]) {
         return;
     }
     let goes_on = |at: &usize| {
-        words.get(*at).is_some_and(|word| matches!(word.lower.as_str(), "on" | "up" | "again" | "over" | "it" | "back"))
+        words
+            .get(*at)
+            .is_some_and(|word| matches!(word.lower.as_str(), "on" | "up" | "again" | "over" | "it" | "back"))
     };
     let second = (second + 1..words.len()).take_while(goes_on).last().unwrap_or(second);
     for at in first..=second {

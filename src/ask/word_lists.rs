@@ -31,7 +31,7 @@ word_lists! {
     QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs NoSymbols BeforeSymbol BesideCount
     OpenStates FilledStates CancelledStates RejectedStates ExpiredStates PartlyStates BuySides SellSides WinStates
     LossStates OverStates PendingStates FiringStates UnacknowledgedStates AcknowledgedStates Negations
-    TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords
+    TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords CriticalStates ReasonWords AwayPhrases
 }
 
 const WORD_LIST_FILE: &str = include_str!("word_lists.txt");

@@ -214,7 +214,10 @@ async fn a_value_comes_in_the_unit_of_its_field_and_a_refusal_says_why() {
     let said = spoken(base.clone(), "set risk per trade to 40%").await;
     assert!(said.contains("it would be refused") && !said.contains("This would do it"), "{said}");
     let said = spoken(base, "set risk per trade to 1%").await;
-    assert!(said.lines().next().unwrap().contains("would be 0.01") && said.contains("This would do it"), "{said}");
+    assert!(
+        said.lines().next().unwrap().contains("would be 0.01") && said.contains("This would do it"),
+        "{said}"
+    );
     world.botops.stop().await;
 }
 
@@ -233,15 +236,20 @@ async fn open_orders_are_the_open_ones_and_what_is_not_used_is_named() {
     let bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
     bot.change(|report| {
         let order = |status: &str, symbol: &str| {
-            serde_json::from_value(json!({"id": format!("{status}-{symbol}"), "symbol": symbol, "side": "BUY",
-                "status": status, "quantity": "1", "order_type": "LIMIT"})).unwrap()
+            serde_json::from_value(
+                json!({"id": format!("{status}-{symbol}"), "symbol": symbol, "side": "BUY",
+                "status": status, "quantity": "1", "order_type": "LIMIT"}),
+            )
+            .unwrap()
         };
         report.orders = Some(vec![order("FILLED", "SPY"), order("PENDING", "SPY"), order("PENDING", "TSLA")]);
     });
     let running = Running::start(folder.path(), &[("BOT_ID", bot.id().as_str())]).await;
     let seen = || async { running.get("/api/v1/summary").await.1["open_order_count"] == 2 };
     crate::kit::until("the orders are seen", std::time::Duration::from_secs(20), seen).await;
-    for (text, count) in [("open orders", 2), ("open orders for TSLA", 1), ("filled orders", 1), ("show orders", 3)] {
+    for (text, count) in
+        [("open orders", 2), ("open orders for TSLA", 1), ("filled orders", 1), ("show orders", 3)]
+    {
         let view = ask(&running, text).await;
         assert_eq!(view["answer"]["orders"].as_array().map(Vec::len), Some(count), "{text}: {view:#}");
     }

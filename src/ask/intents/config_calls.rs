@@ -116,12 +116,18 @@ pub(super) fn change_symbols(_: &ParsedText, context: &AskContext) -> AskPlan {
     };
     let Some((path, value)) = context.config.iter().find(is_list) else {
         return AskPlan::Choose(vec![
-            ("config_schema", "see which field lists what is traded".into(), read_call("/api/v1/config/schema")),
+            (
+                "config_schema",
+                "see which field lists what is traded".into(),
+                read_call("/api/v1/config/schema"),
+            ),
             ("config_read", "see the config as it is".into(), read_call("/api/v1/config")),
         ]);
     };
     let count = value.as_array().map_or(0, Vec::len);
-    let why = format!("{path} is a list of {count}, which is changed as a whole: see it, then send it with the change");
+    let why = format!(
+        "{path} is a list of {count}, which is changed as a whole: see it, then send it with the change"
+    );
     AskPlan::Choose(vec![
         ("config_read", why.into(), read_call(format!("/api/v1/config?fields=config.{path}"))),
         ("config_schema", "see what an item of the list takes".into(), read_call("/api/v1/config/schema")),

@@ -49,7 +49,19 @@ fn alert_kind(asked: &ParsedText) -> Option<&str> {
     let at = asked.words.iter().position(|word| word.is(C::Alert) && word.lower.starts_with("al"))?;
     let word = asked.words.get(at.checked_sub(1)?)?;
     let is_plain = word.lower.chars().all(|c| c.is_ascii_alphabetic());
-    let says_nothing = [C::Filler, C::All, C::Active, C::Silence, C::Show, C::New, C::Bot, C::Stop, C::Not, C::Last, C::Session];
+    let says_nothing = [
+        C::Filler,
+        C::All,
+        C::Active,
+        C::Silence,
+        C::Show,
+        C::New,
+        C::Bot,
+        C::Stop,
+        C::Not,
+        C::Last,
+        C::Session,
+    ];
     let is_kind = word.slot.is_none() && is_plain && !says_nothing.iter().any(|concept| word.is(*concept));
     is_kind.then_some(word.lower.as_str())
 }
@@ -65,7 +77,8 @@ pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskP
             ),
         },
         None => AskPlan::Choose(vec![
-            ("alerts",
+            (
+                "alerts",
                 "see the alerts and their ids first, then `acknowledge alert <id>`".into(),
                 read_call("/api/v1/health/alerts"),
             ),

@@ -43,9 +43,9 @@ fn grouping(asked: &ParsedText) -> Option<&'static str> {
     let by = asked.words.windows(2).find_map(|pair| match pair {
         [before, word] if matches!(before.lower.as_str(), "by" | "per" | "each" | "every") => {
             let next = word.lower.split(' ').next();
-            next.filter(|next| !matches!(*next, "exit" | "config")).or(Some("version")).map(|next| {
-                if word.lower == "exit" { "reason" } else { next }
-            })
+            next.filter(|next| !matches!(*next, "exit" | "config"))
+                .or(Some("version"))
+                .map(|next| if word.lower == "exit" { "reason" } else { next })
         }
         _ => None,
     });
@@ -53,6 +53,7 @@ fn grouping(asked: &ParsedText) -> Option<&'static str> {
     let compares = says(asked, WordList::ComparesWords) && (asked.has(C::Config) || asked.has(C::Version));
     match by.map(|word| word.trim_end_matches('s')) {
         None if compares => Some("version"),
+        None if says(asked, WordList::ReasonWords) && asked.has(C::Performance) => Some("reason"),
         Some("day" | "date") => Some("day"),
         Some("week") => Some("week"),
         Some("month") => Some("month"),
@@ -85,9 +86,10 @@ pub(super) fn read_performance(asked: &ParsedText, context: &AskContext) -> AskP
 /// The journal from the time, of the symbol and the component of the text. Its end, and a count of what lies before it, are
 /// chosen from a page as large as there is.
 pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let kind = kind.or_else(|| kind_of_events(asked));
     let mut query: Vec<String> = kind.map(|kind| format!("kind={kind}")).into_iter().collect();
     let mut select = AnswerSelection::of("items");
-    if let Some(component) = &asked.slots.component {
+    if let Some(component) = named_part(asked) {
         query.push(format!("component={}", percent_encode(component)));
     }
     if let Some(run) = asked.slots.id.as_ref().filter(|id| uuid::Uuid::parse_str(id).is_ok()) {
@@ -112,6 +114,33 @@ pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskC
     read_selected(with_query("/api/v1/events", &query), select)
 }
 
+/// The component that the text names; the bot itself is a word of most texts, and what they are about anyway.
+pub(super) fn named_part(asked: &ParsedText) -> Option<&str> {
+    asked.slots.component.as_deref().filter(|id| !matches!(*id, "bot" | "api_server"))
+}
+
+/// Whether the text asks for events by that name.
+pub(super) fn names_events(asked: &ParsedText) -> bool {
+    asked.words.iter().any(|word| matches!(word.lower.as_str(), "event" | "events"))
+}
+
+/// The kind that stands before "events": "order events".
+fn kind_of_events(asked: &ParsedText) -> Option<&'static str> {
+    let kinds = [
+        (C::Order, "order"),
+        (C::Fill, "fill"),
+        (C::Error, "error"),
+        (C::Session, "session"),
+        (C::Breaker, "breaker"),
+        (C::Config, "config"),
+        (C::Workflow, "workflow"),
+        (C::Health, "health"),
+        (C::Alert, "health"),
+    ];
+    let found = kinds.into_iter().find(|(concept, _)| asked.has(*concept)).map(|(_, kind)| kind);
+    found.filter(|_| names_events(asked))
+}
+
 /// A selection by the symbols, the time and the count of the text.
 fn selected(list: &'static str, asked: &ParsedText, context: &AskContext) -> AnswerSelection {
     let mut select = AnswerSelection::of(list);
@@ -133,14 +162,16 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let mut select = selected("orders", asked, context);
     let states: Vec<String> = [
         (WordList::OpenStates, ["PENDING", "PARTIALLY_FILLED"].as_slice()),
+        (WordList::PartlyStates, &["PARTIALLY_FILLED"]),
         (WordList::FilledStates, &["FILLED"]),
         (WordList::CancelledStates, &["CANCELLED"]),
         (WordList::RejectedStates, &["REJECTED"]),
         (WordList::ExpiredStates, &["EXPIRED"]),
-        (WordList::PartlyStates, &["PARTIALLY_FILLED"]),
     ]
     .into_iter()
     .filter(|(list, _)| says(asked, *list))
+    // "Partially filled" is another state than "filled".
+    .filter(|(list, _)| *list != WordList::FilledStates || !says(asked, WordList::PartlyStates))
     .flat_map(|(_, states)| states.iter().map(|state| (*state).to_owned()))
     .collect();
     if !states.is_empty() {
@@ -206,9 +237,14 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
     } else {
         None
     };
-    query.extend(state.filter(|_| select.since.is_none() || is_unacknowledged).map(|state| format!("state={state}")));
-    if let Some(component) = &asked.slots.component {
+    query.extend(
+        state.filter(|_| select.since.is_none() || is_unacknowledged).map(|state| format!("state={state}")),
+    );
+    if let Some(component) = named_part(asked) {
         query.push(format!("component_id={}", percent_encode(component)));
+    }
+    if says(asked, WordList::CriticalStates) {
+        query.push("severity=critical".to_owned());
     }
     if is_unacknowledged {
         select.present = Some(("acknowledged_at", false));
@@ -234,7 +270,7 @@ pub(super) fn read_health_history(asked: &ParsedText, context: &AskContext) -> A
         query.push(format!("hours={hours}"));
         (select.since, select.until) = (Some(from), to);
     }
-    if let Some(component) = &asked.slots.component {
+    if let Some(component) = named_part(asked) {
         query.push(format!("component_id={}", percent_encode(component)));
     }
     query.extend(asked.slots.count.map(|count| format!("limit={count}")));

@@ -1,11 +1,11 @@
 //! Reads of what is over: closed trades and incidents; and the read that waits until a component works again.
 
-use super::read_calls::{from_and_to, instant, outcome, says, side, with_query};
+use super::read_calls::{from_and_to, instant, named_part, outcome, says, side, with_query};
+use crate::ask::answer_selection::AnswerSelection;
 use crate::ask::concept::WordConcept as C;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskPlan, read_call, read_selected};
-use crate::ask::answer_selection::AnswerSelection;
 use crate::ask::word_lists::WordList;
 use botops_core::text::percent_encode;
 
@@ -52,7 +52,9 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
 
 /// "What happened last night", "what did I miss": whether the text asks for what somebody who was not there wants to know.
 pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
+    let lower = asked.text.to_lowercase();
     says(asked, WordList::AwayWords)
+        || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()))
 }
 
 /// "What has recovery tried": whether the text asks for what was done, and not for what is planned.
@@ -79,7 +81,7 @@ pub(super) fn read_incidents(asked: &ParsedText, context: &AskContext) -> AskPla
         None
     };
     query.extend(state.map(|state| format!("state={state}")));
-    let component = asked.slots.component.as_ref();
+    let component = named_part(asked);
     query.extend(component.map(|id| format!("component={}", percent_encode(id))));
     query.extend(asked.slots.count.map(|count| format!("limit={count}")));
     read_selected(with_query("/api/v1/incidents", &query), select)
@@ -92,7 +94,8 @@ pub(super) fn asks_to_wait(asked: &ParsedText) -> bool {
     has(WordList::TellPhrases) && has(WordList::UntilWords)
 }
 
-pub(super) fn wait_for_health(asked: &ParsedText, _: &AskContext) -> AskPlan {
-    let id = asked.slots.component.as_deref().unwrap_or("bot");
+pub(super) fn wait_for_health(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let is_of_broker = asked.has(C::Session) && context.components.iter().any(|id| id == "broker_session");
+    let id = named_part(asked).unwrap_or(if is_of_broker { "broker_session" } else { "bot" });
     read_call(format!("/api/v1/health/components/{id}?until=green&wait={WAIT}"))
 }

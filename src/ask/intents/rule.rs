@@ -27,8 +27,16 @@ impl IntentRule {
     pub(crate) fn is_dangerous(&self) -> bool {
         matches!(
             self.intent,
-            "pause" | "resume" | "flatten" | "shutdown" | "stop" | "cancel" | "cancel_orders" | "workflow_cancel"
-                | "config_cancel" | "reset_breaker"
+            "pause"
+                | "resume"
+                | "flatten"
+                | "shutdown"
+                | "stop"
+                | "cancel"
+                | "cancel_orders"
+                | "workflow_cancel"
+                | "config_cancel"
+                | "reset_breaker"
         )
     }
 }

@@ -6,19 +6,22 @@
 use serde_json::json;
 
 use super::conditions::{
-    asks_about_a_deal, asks_about_it_all, asks_up_or_down, compares_or_groups, asks_how, asks_how_it_went, asks_since_when, has_component,
-    has_key, has_workflow, is_about_past, is_order, is_question, names_a_hindrance, names_workflow,
+    asks_about_a_deal, asks_about_it_all, asks_how, asks_how_it_went, asks_since_when, asks_up_or_down,
+    compares_or_groups, has_component, has_key, has_workflow, is_about_a_part, is_about_past, is_order,
+    is_question, names_a_hindrance, names_workflow,
 };
-use super::config_calls::{change_symbols, config_change, diff_config, end_trial, set_config, validate_config};
+use super::config_calls::{
+    change_symbols, config_change, diff_config, end_trial, set_config, validate_config,
+};
 use super::control_calls::{choose_cancel, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
-    read_alerts, read_config, read_errors, read_events, read_health_history, read_orders, read_page, read_performance,
-    read_positions, read_state,
+    names_events, read_alerts, read_config, read_errors, read_events, read_health_history, read_orders,
+    read_page, read_performance, read_positions, read_state,
 };
 use super::record_calls::{
-    asks_for_trades, asks_to_wait, asks_what_was_missed, asks_what_was_tried, asks_why_lost, read_incidents, read_trades,
-    wait_for_health,
+    asks_for_trades, asks_to_wait, asks_what_was_missed, asks_what_was_tried, asks_why_lost, read_incidents,
+    read_trades, wait_for_health,
 };
 use super::rule::{IntentRule, always};
 use super::workflow_calls::{cancel_workflow, execute_workflow, run_workflow, workflow_status};
@@ -74,6 +77,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: is_about_past, read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Best, C::Worst], [C::PerSymbol, C::Trade, C::Position]],
         also: [C::Doing, C::Okay, C::Position], never: [], slots: [SlotKind::Period, SlotKind::Symbol], when: always, read_performance),
+    rule!("performance", "how trading went, by period and symbol", [[C::Best, C::Worst]], also: [C::Performance, C::Doing], never: [C::Config, C::Order, C::Error, C::Workflow], slots: [SlotKind::Period, SlotKind::Symbol],
+        when: |asked| asked.is_question && !asks_for_trades(asked), read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Trade]], also: [C::Doing, C::Okay, C::Past], never: [C::Why, C::Not, C::Entry, C::Fill], slots: [SlotKind::Period, SlotKind::Symbol],
         when: asks_how, read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Past, C::Doing]], also: [C::Doing, C::Past, C::Okay], never: [C::Why, C::Not, C::Entry, C::Fill, C::Order, C::Position], slots: [SlotKind::Period, SlotKind::Symbol],
@@ -87,7 +92,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("trades", "closed trades with their reasons", [[C::Why], [C::Performance]], also: [C::Trade, C::Past, C::Account, C::Doing], never: [C::Best, C::Worst, C::Config, C::Workflow, C::Position], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: asks_why_lost, read_trades),
     rule!("fills", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],
         slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration], when: |asked| !asked.opens_with_be() && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
-    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes],
+    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Session, C::Breaker, C::Config, C::Workflow, C::Market, C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes],
         slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component, SlotKind::Count], when: |asked| !asks_what_was_missed(asked), read_errors),
     rule!("explain_code", "what an error code means and what to do", [], also: [C::Explain, C::Error, C::Codes, C::Why, C::Help, C::Fill, C::Health, C::Doing, C::Past], never: [], slots: [SlotKind::Code],
         when: |asked| asked.slots.code.is_some(),
@@ -100,6 +105,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| has_key(asked) && asked.slots.value.is_none() && asked.is_question, read_config),
     rule!("config_schema", "which keys the config has and what they take", [[C::Schema], [C::Config, C::Change]], also: [C::Change, C::Config, C::Explain, C::Help, C::Okay], never: [], slots: [SlotKind::Key],
         when: |asked| asked.slots.value.is_none(), |_, _| read_call("/api/v1/config/schema")),
+    rule!("config_schema", "which keys the config has and what they take", [[C::Config], [C::Restart]], also: [C::Change], never: [C::Undo, C::Validate], slots: [SlotKind::Key],
+        when: |asked| asked.is_question && asked.asks_openly(), |_, _| read_call("/api/v1/config/schema")),
     rule!("config_schema", "which keys the config has and what they take", [[C::Schema]], also: [C::Config, C::Explain], never: [C::Trade, C::Entry, C::Permission], slots: [SlotKind::Key],
         when: |asked| asked.slots.value.is_none(), |_, _| read_call("/api/v1/config/schema")),
     rule!("config_diff", "what differs between two config versions", [[C::Compare], [C::Config, C::Version]], also: [C::Version, C::Config, C::Past, C::Change, C::History], never: [], slots: [SlotKind::Version, SlotKind::Period],
@@ -133,7 +140,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| !asked.asks_openly(), set_config),
     rule!("config_set", "change which symbols are traded: dry run first", [[C::Change, C::Cancel, C::Close], [C::Target]], also: [C::Config, C::Trade, C::Change, C::Cancel, C::PerSymbol], never: [C::Why, C::Order, C::Position], slots: [SlotKind::Symbol],
         when: |asked| is_order(asked) && !asked.slots.symbols.is_empty() && !has_key(asked), change_symbols),
-    rule!("config_rollback", "go back to an earlier config: dry run first", [[C::Undo]], also: [C::Config, C::Version, C::Change, C::Past, C::Okay, C::Alive], never: [C::Why, C::Session, C::History], slots: [SlotKind::Version, SlotKind::Key],
+    rule!("config_rollback", "go back to an earlier config: dry run first", [[C::Undo]], also: [C::Compare, C::Config, C::Version, C::Change, C::Past, C::Okay, C::Alive], never: [C::Why, C::Session, C::History], slots: [SlotKind::Version, SlotKind::Key],
     when: |asked| !(asked.has(C::Past) && asked.asks_openly()),
     |asked, _| {
         let to = asked.slots.versions.first().cloned().unwrap_or_else(|| "previous".to_owned());
@@ -188,7 +195,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         |asked, _| control_call("resume", asked, &[])),
     rule!("cancel_orders", "cancel open orders: dry run first", [[C::Cancel], [C::Order]], also: [C::Active, C::Alive], never: [], slots: [SlotKind::Symbol, SlotKind::Id], when: is_order,
         |asked, _| control_call("cancel-orders", asked, &asked.slots.symbols)),
-    rule!("flatten", "close every position: dry run first", [[C::Flatten]], also: [C::Position, C::Trade, C::Stop, C::Account, C::Close, C::Okay], never: [C::Why], slots: [], when: |asked| !asked.asks_openly(),
+    rule!("flatten", "close every position: dry run first", [[C::Flatten]], also: [C::Progress, C::Position, C::Trade, C::Stop, C::Account, C::Close, C::Okay], never: [C::Why], slots: [], when: |asked| !asked.asks_openly(),
         |asked, _| control_call("flatten", asked, &[])),
     rule!("flatten", "close every position: dry run first", [[C::Close], [C::Position, C::Trade]], also: [], never: [C::Why], slots: [],
         when: |asked| is_order(asked) && asked.slots.symbols.is_empty(), |asked, _| control_call("flatten", asked, &[])),
@@ -206,6 +213,8 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Order, C::Fill, C::Trade, C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [SlotKind::Period], when: |asked| !has_component(asked) && !is_about_past(asked),
         |_, _| read_call("/api/v1/metrics")),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::History, C::Past, C::Logs, C::Trade, C::Bot, C::Doing, C::Why], never: [C::Error, C::Config, C::Alert], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Symbol, SlotKind::Component], when: |asked| !asks_what_was_missed(asked), |asked, context| read_events(None, asked, context)),
+    rule!("events", "what happened, in order", [[C::Event]], also: [C::Order, C::Fill, C::Error, C::Session, C::Breaker, C::Config, C::Workflow, C::Alert, C::History, C::Change, C::Past, C::Logs, C::Who], never: [], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Symbol, SlotKind::Component],
+        when: names_events, |asked, context| read_events(None, asked, context)),
     rule!("events", "what happened, in order", [[C::Logs]], also: [C::Event, C::History], never: [C::Export, C::Audit, C::Error, C::Workflow, C::SignIn], slots: [SlotKind::Period, SlotKind::Duration],
         when: |asked| !has_workflow(asked), |asked, context| read_events(None, asked, context)),
     rule!("incidents", "what broke, what was tried, and what is left", [[C::Incident]], also: [C::Event, C::Error, C::History, C::Past, C::Recovery, C::Health, C::Active, C::Explain, C::Why, C::Doing, C::Component], never: [],
@@ -219,14 +228,14 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("alerts", "alerts: firing and recent", [[C::Alert]], also: [C::History, C::Health, C::Active, C::Error, C::Past, C::Why, C::Alive, C::Silence, C::Acknowledge, C::Not], never: [C::Stop], slots: [SlotKind::Component, SlotKind::Period, SlotKind::Count],
         when: |asked| asked.is_question || !(asked.has(C::Silence) || asked.has(C::Acknowledge)),
         read_alerts),
-    rule!("silence", "silence alerts for a while", [[C::Silence, C::Pause, C::Stop], [C::Alert, C::Component, C::Health]], also: [C::Error, C::Component, C::Session, C::Breaker, C::Health, C::Alert], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period], when: is_order, silence_call),
+    rule!("silence", "silence alerts for a while", [[C::Silence, C::Pause, C::Stop, C::Shutdown], [C::Alert, C::Component, C::Health]], also: [C::Error, C::Component, C::Session, C::Breaker, C::Health, C::Alert], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period], when: is_order, silence_call),
     rule!("silence", "silence alerts for a while", [[C::Silence]], also: [C::Error, C::Component, C::Session, C::Alert], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period], when: is_order, silence_call),
     rule!("acknowledge", "acknowledge an alert", [[C::Acknowledge]], also: [C::Alert], never: [], slots: [SlotKind::Id], when: is_order, acknowledge_call),
     rule!("health", "system health with causes", [[C::Health]], also: [C::Okay, C::Component, C::Summary, C::Why, C::Error, C::Program, C::Doing, C::Alive, C::Probe, C::Validate], never: [C::History, C::Silence, C::Workflow], slots: [SlotKind::Component, SlotKind::Workflow],
         when: |asked| !asks_to_wait(asked) && !asked.slots.workflow_is_exact && asked.slots.period.is_none() && !(asked.has(C::Run) && has_workflow(asked)), component_health),
     rule!("health", "system health with causes", [[C::Component]], also: [C::Health, C::Okay, C::Summary, C::Error, C::Alive, C::Doing, C::Why], never: [C::Silence], slots: [SlotKind::Component], when: |asked| !asks_to_wait(asked), component_health),
     rule!("health", "system health with causes", [], also: [C::Health, C::Component, C::Okay, C::Summary, C::Alive, C::Why, C::Doing, C::Error, C::Metric, C::Session, C::Program], never: [C::Silence, C::Probe, C::SignIn], slots: [SlotKind::Component],
-        when: |asked| has_component(asked) && !asks_to_wait(asked) && (asked.has(C::Health) || asked.has(C::Component) || asked.has(C::Okay) || asked.has(C::Alive) || asked.has(C::Summary) || asked.has(C::Metric)), component_health),
+        when: |asked| is_about_a_part(asked) && !asks_to_wait(asked) && (asked.has(C::Health) || asked.has(C::Component) || asked.has(C::Okay) || asked.has(C::Alive) || asked.has(C::Summary) || asked.has(C::Metric)), component_health),
     rule!("health_history", "how health was over time", [[C::Health], [C::History, C::Past, C::Event]], also: [C::Component, C::Doing, C::Okay, C::Event, C::History, C::Past], never: [], slots: [SlotKind::Period, SlotKind::Component, SlotKind::Duration],
         when: is_question, read_health_history),
     rule!("health_history", "how health was over time", [[C::Health]], also: [C::Component, C::Doing, C::Past], never: [], slots: [SlotKind::Period, SlotKind::Component],
@@ -235,13 +244,13 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| is_order(asked) && !asked.slots.workflow_is_exact,
         |_, _| AskPlan::Change { preview: planned_call("GET", "/api/v1/health/current", None), real: planned_call("POST", "/api/v1/health/check", None) }),
     rule!("session", "the broker session", [[C::Session]], also: [C::Trade, C::Resume, C::Who, C::Not, C::Market, C::Okay, C::Health, C::Alive, C::Why, C::Breaker, C::Error, C::Progress, C::Summary, C::Past, C::Doing, C::Validate, C::SignIn, C::Program], never: [C::Run, C::Probe, C::Silence], slots: [SlotKind::Component, SlotKind::Period],
-        when: |asked| asked.is_question || !asked.has(C::SignIn), |_, _| read_state("session,circuit_breaker,health")),
+        when: |asked| (asked.is_question || !asked.has(C::SignIn)) && !asks_to_wait(asked), |_, _| read_state("session,circuit_breaker,health")),
     rule!("breaker", "the circuit breaker", [[C::Breaker]], also: [C::Why, C::Okay, C::Active, C::Alive, C::Past, C::Stop, C::Summary, C::Doing, C::Who, C::Close, C::Progress], never: [C::Reset, C::Silence], slots: [SlotKind::Period], when: is_question,
         |_, _| read_state("circuit_breaker,no_entry_reasons,session,locks")),
     rule!("market", "whether the market is open", [[C::Market]], also: [C::Active, C::Close, C::Who, C::Trade, C::Doing, C::Alive, C::Summary, C::Schema], never: [C::Why, C::Pause], slots: [SlotKind::Period], when: always,
         |_, _| read_state("market_status,market")),
     rule!("mode", "whether money is real", [[C::Mode]], also: [C::Trade, C::Account, C::Run, C::Alive, C::Active], never: [C::Change], slots: [], when: always, |_, _| read_state("mode,bot")),
-    rule!("whoami", "what your key may do", [[C::Permission]], also: [C::Help, C::Schema], never: [], slots: [], when: always, |_, _| read_call("/api/v1/whoami")),
+    rule!("whoami", "what your key may do", [[C::Permission]], also: [C::Change, C::Help, C::Schema], never: [], slots: [], when: always, |_, _| read_call("/api/v1/whoami")),
     rule!("recovery", "what mends itself, and what was tried", [[C::Recovery]], also: [C::History, C::Health, C::Component, C::Progress, C::Alive, C::Past, C::Summary, C::Doing], never: [], slots: [SlotKind::Component, SlotKind::Period], when: |asked| is_question(asked) && !asks_what_was_tried(asked) && !asks_to_wait(asked),
     |asked, _| match &asked.slots.component {
         Some(id) => read_call(format!("/api/v1/health/recovery/{id}")),

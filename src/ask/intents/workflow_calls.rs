@@ -12,8 +12,13 @@ pub(super) fn run_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan 
     match &asked.slots.workflow {
         Some(id) => execute_workflow(id, asked, context),
         None => AskPlan::Choose(vec![
-            ("workflow_run", "restart the bot and check it".into(), execute_workflow("restart-bot", asked, context)),
-            ("workflow_run",
+            (
+                "workflow_run",
+                "restart the bot and check it".into(),
+                execute_workflow("restart-bot", asked, context),
+            ),
+            (
+                "workflow_run",
                 "find out whether everything works".into(),
                 execute_workflow("check-health", asked, context),
             ),

@@ -28,11 +28,7 @@ pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut 
             || (given.contains('.')
                 && !given.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '%' | '$' | '-' | '+')));
         let is_amount = given.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '-' | '+'));
-        if word.slot.is_some()
-            || !looks_like_key
-            || is_amount
-            || context.components.contains(&word.lower)
-        {
+        if word.slot.is_some() || !looks_like_key || is_amount || context.components.contains(&word.lower) {
             continue;
         }
         let ends = |path: &str| path == given || path.ends_with(&format!(".{given}"));
@@ -100,11 +96,8 @@ fn candidate(path: &str, given: &[(usize, String)], speaks_of_config: bool) -> O
     let leaf = path.rsplit('.').next().unwrap_or(path);
     let place =
         |wanted: &String| given.iter().find(|(_, given)| is_same_word(given, wanted)).map(|(at, _)| *at);
-    let is_optional = |part: &&str| {
-        WordList::KeyUnits.contains(part) || WordList::KeyMeasures.contains(part)
-    };
-    let needed: Vec<String> =
-        leaf.split('_').filter(|part| !is_optional(part)).map(normalize_word).collect();
+    let is_optional = |part: &&str| WordList::KeyUnits.contains(part) || WordList::KeyMeasures.contains(part);
+    let needed: Vec<String> = leaf.split('_').filter(|part| !is_optional(part)).map(normalize_word).collect();
     let optional = leaf.split('_').filter(is_optional).map(normalize_word);
     if needed.is_empty() {
         return None;

@@ -48,11 +48,7 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
 }
 
 /// The value with the places of its words: the one after "to" where there is one, else the last.
-fn find_value(
-    words: &[AskWord],
-    context: &AskContext,
-    keys: &[String],
-) -> Option<(SaidValue, Vec<usize>)> {
+fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Option<(SaidValue, Vec<usize>)> {
     let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
     let before = |at: usize| at.checked_sub(1).map_or("", lower);
     let is_free = |at: &usize| {
@@ -92,7 +88,8 @@ fn find_value(
         let word = words.get(at)?;
         let is_word = is_switch(&word.lower, current, after_to(at))
             || (current.is_some_and(Value::is_string) && (after_to(at) || is_clock(&word.lower)));
-        is_word.then(|| (SaidValue::Word(word.raw.trim_start_matches('=').to_owned(), after_to(at)), vec![at]))
+        is_word
+            .then(|| (SaidValue::Word(word.raw.trim_start_matches('=').to_owned(), after_to(at)), vec![at]))
     })
 }
 

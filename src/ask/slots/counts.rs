@@ -41,9 +41,8 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
         let before = at.checked_sub(1).map_or("", lower);
         let near = [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
         // "3 losing trades": one word may stand between the number and the thing.
-        let listed = (at + 1..=at + 2).any(|at| {
-            words.get(at).is_some_and(|word| LISTED.iter().any(|concept| word.is(*concept)))
-        });
+        let listed = (at + 1..=at + 2)
+            .any(|at| words.get(at).is_some_and(|word| LISTED.iter().any(|concept| word.is(*concept))));
         let is_version = words.get(at.wrapping_sub(1)).is_some_and(|word| word.is(WordConcept::Version));
         if (near || listed) && !is_version {
             slots.count = usize::try_from(count).ok();

@@ -15,14 +15,17 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
             .any(|prefix| {
                 text.strip_prefix(prefix).is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()))
             });
-        let before = at.checked_sub(1).and_then(|before| words.get(before)).map_or("", |word| word.lower.as_str());
+        let before =
+            at.checked_sub(1).and_then(|before| words.get(before)).map_or("", |word| word.lower.as_str());
         let is_short = bare.len() <= 12
             && bare.chars().any(|c| c.is_ascii_digit())
             && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let has_letters = bare.chars().any(|c| c.is_ascii_alphabetic());
         let is_after_noun = match before {
             "alert" | "incident" | "transaction" | "txn" | "trial" => is_short,
-            "run" | "order" | "execution" => is_short && has_letters && super::periods::read_compact(&text).is_none(),
+            "run" | "order" | "execution" => {
+                is_short && has_letters && super::periods::read_compact(&text).is_none()
+            }
             _ => false,
         };
         if is_uuid || is_hex || is_named || is_after_noun {

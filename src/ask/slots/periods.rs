@@ -33,7 +33,8 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
             continue;
         }
         let found = days.of_a_part(&texts, at).or_else(|| days.of_one_word(&texts, at));
-        let found = found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
+        let found =
+            found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
         let found = found.or_else(|| days.since_a_time(&texts, at)).or_else(|| days.of_a_month(&texts, at));
         let Some((period, length)) = found.or_else(|| days.of_a_count(&texts, at)) else {
             if let Some((date, length)) = read_date(&texts, at, today) {
@@ -211,6 +212,8 @@ impl DayStarts {
             "month" if current => days(self.month, today),
             "quarter" if current || recent => days(self.ago(91), today),
             "year" if current => days(self.year, today),
+            "week" if text_at(texts, at) == "past" => days(self.ago(6), today),
+            "month" if text_at(texts, at) == "past" => days(self.ago(29), today),
             "week" if recent => {
                 let since_monday = u64::from(today.weekday().num_days_from_monday());
                 days(self.ago(7 + since_monday), self.monday.pred_opt().unwrap_or(today))

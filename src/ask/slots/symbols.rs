@@ -70,7 +70,8 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 || word.is(WordConcept::Performance)
                 || word.is(WordConcept::Trade)
         }) || asks_how_it_did(words);
-        if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading || is_pair(bare)) {
+        if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading || is_pair(bare))
+        {
             slots.symbols.push(bare.to_owned());
             mark_slot(words, at, SlotKind::Symbol);
             continue;
@@ -92,17 +93,20 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         let has_dollar = word.raw.starts_with('$');
         // "The last ten nvda trades": an unknown word before what is traded.
         let is_before_noun = words.get(at + 1).is_some_and(|next| {
-            [WordConcept::Position, WordConcept::Order, WordConcept::Trade, WordConcept::Fill].iter().any(|noun| next.is(*noun))
+            [WordConcept::Position, WordConcept::Order, WordConcept::Trade, WordConcept::Fill]
+                .iter()
+                .any(|noun| next.is(*noun))
         });
         let before_noun = word.concepts.is_empty()
             && is_before_noun
-            && (2..=5).contains(&letters.len())
+            && (2..=4).contains(&letters.len())
             && !WordList::NoSymbols.contains(&upper);
         let next_is_unknown = words
             .get(at + 1)
             .is_some_and(|next| next.slot.is_none() && next.concepts.is_empty() && next.weight > 0.3);
         let is_after_hint = is_after_hint && !next_is_unknown;
-        let after_hint = before_noun || word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
+        let after_hint = before_noun
+            || word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
         let knows = known.is_some() && (word.concepts.is_empty() || bare == upper);
         if knows
             || has_dollar
@@ -151,7 +155,8 @@ fn has_signs(word: &str) -> bool {
 /// Whether a word is a pair of two instruments, which nothing else looks like: `SOL/USDT`.
 fn is_pair(word: &str) -> bool {
     let is_side = |side: &str| (2..=6).contains(&side.len()) && side.chars().all(|c| c.is_ascii_uppercase());
-    word.split_once('/').is_some_and(|(base, quote)| is_side(base) && is_side(quote.split(':').next().unwrap_or(quote)))
+    word.split_once('/')
+        .is_some_and(|(base, quote)| is_side(base) && is_side(quote.split(':').next().unwrap_or(quote)))
 }
 
 /// The longest known symbol with which the text begins, with its length in the text; one in the same case first.
