@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use super::read_sentences::system_sentence;
+
 /// Items that one sentence names.
 const NAMED: usize = 3;
 
@@ -21,10 +23,10 @@ pub(super) fn sentence(intent: &str, answer: &Value, last_seen: Option<&str>) ->
         "positions" => Some(tense.placed(&positions(answer, tense))),
         "orders" => Some(tense.placed(&orders(answer, tense))),
         "account" => Some(tense.placed(&account(answer, tense))),
-        "trades" => Some(newest_event(answer, "No fill is recorded.")),
-        "events" => Some(newest_event(answer, "Nothing is recorded.")),
+        "trades" => Some(newest_event(answer, "No fill is recorded for this.")),
+        "events" => Some(newest_event(answer, "Nothing is recorded for this.")),
         "alerts" => Some(alerts(answer)),
-        _ => None,
+        intent => system_sentence(intent, answer),
     }
 }
 
@@ -283,7 +285,7 @@ mod tests {
         check("positions", &json!({"positions": []}), "No position is open.");
         check("positions", &json!({"positions": null}), "Which positions are open is not known.");
         check("orders", &json!({"orders": []}), "No order is open, and none is recent.");
-        check("trades", &json!({"items": []}), "No fill is recorded.");
+        check("trades", &json!({"items": []}), "No fill is recorded for this.");
         check("alerts", &json!({"items": [{"state": "resolved", "summary": "x"}]}), "No alert is firing.");
         let none = json!({"window": "month", "symbol": "BTC/USDT", "total_trades": 0, "unrealized_pnl": "1.5",
             "currency": "USDT", "incomplete": []});

@@ -9,14 +9,13 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use super::screen::{SCREEN_LINES, answer_lines, command_lines, first_lines, lines_of, wrapped};
+use super::shell_command::quoted;
 use super::spoken;
-use super::views::{AskCallView, AskView};
+use super::views::AskView;
 
 /// Longer than the server's own deadline, so that the server's answer arrives first.
 const DEADLINE: Duration = Duration::from_secs(40);
-
-/// Lines of one screen: an answer takes no more of them, whatever it holds.
-const SCREEN_LINES: usize = 20;
 
 /// What `botops ask` can be told.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +26,9 @@ pub(crate) struct AskOptions {
     /// Show which call was understood, and how certainly
     #[arg(long)]
     explain: bool,
+    /// Print all of the answer instead of one screen of it
+    #[arg(long)]
+    all: bool,
     /// Print the server's answer as JSON, as it came
     #[arg(long)]
     json: bool,
@@ -55,7 +57,8 @@ pub(crate) fn run_client(
         complain("The runtime could not be started.");
         return ExitCode::FAILURE;
     };
-    let body = match runtime.block_on(post_question(&url, &key, &flags.text.join(" "))) {
+    let text = flags.text.join(" ");
+    let body = match runtime.block_on(post_question(&url, &key, &text)) {
         Ok(body) => body,
         Err(problem) => {
             complain(&problem);
@@ -70,7 +73,7 @@ pub(crate) fn run_client(
         return ExitCode::FAILURE;
     };
     if !flags.json {
-        say(&rendered_answer(&view, flags.explain));
+        say(&rendered_answer(&view, &text, flags));
     }
     if view.refused.is_some() {
         ExitCode::from(4)
@@ -122,68 +125,69 @@ fn shown_server(url: &str) -> String {
     host.unwrap_or_else(|| "The server".to_owned())
 }
 
-fn rendered_answer(view: &AskView, explain: bool) -> String {
-    let mut text = String::new();
-    let mut line = |part: &str| {
-        text.push_str(part);
-        text.push('\n');
-    };
+/// What is printed: a sentence first, then the answer in short lines or whole, then what would make a change.
+fn rendered_answer(view: &AskView, text: &str, flags: &AskOptions) -> String {
     if let Some(reason) = &view.refused {
-        line(reason);
-        return text.trim_end().to_owned();
+        return wrapped(reason).join("\n");
     }
-    let Some(call) = &view.call else {
-        line("This can mean several things:");
-        for (number, option) in view.options.iter().enumerate() {
-            line(&format!("\n{}. {}: {}", number + 1, option.intent, option.why));
-            line(&format!("   {}", option.command));
-        }
-        return text.trim_end().to_owned();
-    };
-    if explain {
-        line(&format!(
-            "intent: {} ({:.0} %)",
-            view.intent.as_deref().unwrap_or_default(),
-            view.confidence * 100.0
-        ));
-        line(&format!("call: {} {}", call.method, call.path));
-        if let Some(body) = &call.body {
-            line(&format!("body: {body}"));
-        }
-        line("");
+    let Some(call) = &view.call else { return rendered_options(view) };
+    let mut lines = Vec::new();
+    if flags.explain {
+        let intent = view.intent.as_deref().unwrap_or_default();
+        lines.push(format!("intent: {intent} ({:.0} %)", view.confidence * 100.0));
+        lines.push(format!("call: {} {}", call.method, call.path));
+        lines.extend(call.body.as_ref().map(|body| format!("body: {body}")));
+        lines.push(String::new());
     }
     if let Some(problem) = &view.problem {
-        line(&format!("{} {}", problem.error_code, problem.cause));
-        line(&problem.remediation);
+        lines.extend(wrapped(&format!("{} {}", problem.error_code, problem.cause)));
+        lines.extend(wrapped(&problem.remediation));
     }
-    if let Some(said) = spoken::first_line(view) {
-        line(&said);
-        line("");
+    let selected =
+        Some(format!("Of the list: {}.", view.selected.join("; "))).filter(|_| !view.selected.is_empty());
+    let unused = view.not_used.iter().map(|unused| format!("{} ({})", unused.word, unused.why));
+    let unused = Some(format!("Not used: {}.", unused.collect::<Vec<_>>().join("; ")));
+    let unused = unused.filter(|_| !view.not_used.is_empty());
+    // Of a config change, `note` says what would become of the field, so it needs no second sentence.
+    let sentence = if view.intent.as_deref() == Some("config_set") { None } else { spoken::first_line(view) };
+    // The sentence stays one line, so that a script can take it; a terminal breaks it.
+    lines.extend(sentence.or_else(|| view.note.clone()));
+    let note = view.note.clone().filter(|note| !lines.contains(note));
+    for said in [note, selected, unused].into_iter().flatten() {
+        lines.extend(wrapped(&said));
     }
-    if let Some(note) = &view.note {
-        line(note);
-        line("");
+    let taken = lines.iter().map(|line| lines_of(line)).sum::<usize>();
+    let closing = closing_lines(view, flags.explain);
+    if flags.all {
+        lines.push(String::new());
+        lines.extend(view.answer.as_ref().map(whole_answer));
+    } else if let Some(answer) = view.answer.as_ref().filter(|answer| !answer.is_null()) {
+        lines.push(String::new());
+        let room = SCREEN_LINES.saturating_sub(taken + 1 + closing.len());
+        let rest = format!("botops ask --all {}", quoted(text));
+        lines.extend(first_lines(answer_lines(answer), room, &rest));
     }
-    let closing = closing_lines(view, explain);
-    if let Some(answer) = &view.answer {
-        let whole = match answer {
-            Value::String(answer) => answer.clone(),
-            answer => answer_as_yaml(answer),
-        };
-        let left = SCREEN_LINES.saturating_sub(text.lines().count() + closing.len());
-        text.push_str(&first_lines(&whole, left, call));
+    lines.extend(closing);
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn rendered_options(view: &AskView) -> String {
+    let mut lines = vec!["This can mean several things:".to_owned()];
+    for (number, option) in view.options.iter().enumerate() {
+        lines.push(String::new());
+        lines.extend(wrapped(&format!("{}. {}: {}", number + 1, option.intent, option.why)));
+        lines.extend(command_lines(&option.command));
     }
-    for part in closing {
-        text.push_str(&part);
-        text.push('\n');
-    }
-    text.trim_end().to_owned()
+    lines.join("\n")
 }
 
 /// What follows the answer: for a change, that nothing was changed, and the command.
 fn closing_lines(view: &AskView, explain: bool) -> Vec<String> {
-    let mut lines = Vec::new();
     let is_change = view.effect.as_deref() == Some("change");
+    if !is_change && !explain {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new()];
     if is_change {
         let would_not = view.answer.as_ref().is_some_and(|answer| answer["would_apply"] == false);
         let said = if view.problem.is_some() || would_not {
@@ -193,14 +197,16 @@ fn closing_lines(view: &AskView, explain: bool) -> Vec<String> {
         };
         lines.push(said.to_owned());
     }
-    lines.extend(view.command.clone().filter(|_| explain || is_change));
+    lines.extend(view.command.as_deref().map(command_lines).unwrap_or_default());
     lines
 }
 
-/// The answer as YAML: what is said in a word first, then lists and objects, then what is not known.
-fn answer_as_yaml(answer: &Value) -> String {
-    let Value::Object(members) = answer else {
-        return serde_yaml::to_string(answer).unwrap_or_else(|_| answer.to_string());
+/// All of the answer as YAML: what is said in a word first, then lists and objects, then what is not known.
+fn whole_answer(answer: &Value) -> String {
+    let members = match answer {
+        Value::String(text) => return text.clone(),
+        Value::Object(members) => members,
+        other => return serde_yaml::to_string(other).unwrap_or_else(|_| other.to_string()),
     };
     let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
     sorted.sort_by_key(|(_, member)| match member {
@@ -213,16 +219,4 @@ fn answer_as_yaml(answer: &Value) -> String {
         .filter_map(|(name, member)| Some((name.as_str().into(), serde_yaml::to_value(member).ok()?)))
         .collect();
     serde_yaml::to_string(&sorted).unwrap_or_else(|_| answer.to_string())
-}
-
-/// As many lines as there is room for. What is left out is counted, with the call that gives it.
-fn first_lines(whole: &str, room: usize, call: &AskCallView) -> String {
-    let count = whole.trim_end().lines().count();
-    let shown = if count <= room { count } else { room.saturating_sub(1) };
-    let mut text: String = whole.lines().take(shown).flat_map(|line| [line, "\n"]).collect();
-    if count > shown {
-        let (method, path) = (&call.method, &call.path);
-        text.push_str(&format!("… {} more lines: {method} {path}, or `--json` here\n", count - shown));
-    }
-    text
 }

@@ -19,12 +19,28 @@ macro_rules! concepts {
     };
 }
 
+impl WordConcept {
+    /// Whether a word of this meaning can stop the bot's trading, start it, or cancel something.
+    pub(super) fn is_dangerous(self) -> bool {
+        matches!(
+            self,
+            Self::Cancel
+                | Self::Stop
+                | Self::Pause
+                | Self::Resume
+                | Self::Flatten
+                | Self::Close
+                | Self::Shutdown
+        )
+    }
+}
+
 concepts! {
     // Actions and questions.
     Show Why Explain Change Undo Validate Compare Run Cancel Stop Pause Resume Restart Flatten Close SignIn Probe Reset
     Silence Acknowledge Confirm Export Shutdown
     // Subjects.
-    Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Codes Config
+    Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Incident Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
     Permission Logs Recovery Target Program Age
     // Modifiers. Fillers are articles, pronouns and polite words; they have no weight.

@@ -16,6 +16,8 @@ pub(super) struct AskContext {
     pub(super) components: Vec<String>,
     /// Every leaf of the config: dotted path and value.
     pub(super) config: Vec<(String, Value)>,
+    /// The schema of the config as the bot brings it; `null` when it could not be read.
+    pub(super) schema: Value,
     /// ETag of the config, for `If-Match`; `None` when the config could not be read.
     pub(super) etag: Option<String>,
     /// The current time, from which durations are counted.
@@ -34,4 +36,34 @@ pub(super) struct AskContext {
     pub(super) bot: Option<AskedBotView>,
     /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
+}
+
+/// How far references of a schema are followed from one node.
+const REFERENCES_MAX: usize = 8;
+
+impl AskContext {
+    /// The present value of a field of the config.
+    pub(super) fn value_of(&self, key: &str) -> Option<&Value> {
+        self.config.iter().find(|(path, _)| path == key).map(|(_, value)| value)
+    }
+
+    /// What the schema says of a field of the config.
+    pub(super) fn field_schema(&self, key: &str) -> Option<&Value> {
+        key.split('.').try_fold(self.resolved(&self.schema), |node, part| {
+            Some(self.resolved(node.get("properties")?.get(part)?))
+        })
+    }
+
+    fn resolved<'s>(&'s self, mut node: &'s Value) -> &'s Value {
+        for _ in 0..REFERENCES_MAX {
+            // A mark beside the reference belongs to this place, so the place is what counts where it has one.
+            let target = node["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
+            let Some(target) = target.filter(|_| node.get("x-unit").is_none()) else { break };
+            match self.schema.pointer(target) {
+                Some(found) => node = found,
+                None => break,
+            }
+        }
+        node
+    }
 }

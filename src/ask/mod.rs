@@ -6,18 +6,23 @@
 //! and the command that would make it is shown. There is no language model, no learning, and no state between
 //! questions.
 
+mod answer_selection;
 mod answer_sentences;
 mod api;
 mod bot_standing;
+mod clauses;
 mod client;
 mod concept;
 mod context;
 mod intents;
 mod list_file;
+mod not_used;
 mod parsed_text;
 mod plan;
+mod read_sentences;
 mod refusals;
 mod scoring;
+mod screen;
 mod service;
 mod shell_command;
 mod slots;
@@ -26,6 +31,7 @@ mod spoken;
 #[cfg(test)]
 mod tests;
 mod understanding;
+mod units;
 mod views;
 mod vocabulary;
 mod word;

@@ -14,6 +14,8 @@ use super::word_lists::WordList;
 #[derive(Debug, Clone)]
 pub(super) struct ParsedText {
     pub(super) text: String,
+    /// What somebody said, of which `text` may be a part.
+    pub(super) said: String,
     pub(super) words: Vec<AskWord>,
     pub(super) slots: SlotValues,
     pub(super) is_question: bool,
@@ -29,7 +31,7 @@ impl ParsedText {
         let mut words = read_words(&pieces);
         let slots = read_slots(&mut words, &named, context, today);
         let is_question = is_question(text, &pieces, &words);
-        Self { text: text.to_owned(), words, slots, is_question, today }
+        Self { text: text.to_owned(), said: text.to_owned(), words, slots, is_question, today }
     }
 
     /// Whether a word from which no value was read may have this concept.
@@ -61,7 +63,7 @@ impl ParsedText {
 
     /// The `reason` for a change that the text asks for.
     pub(super) fn reason(&self) -> String {
-        format!("asked: {}", botops_core::text::clean(self.text.trim(), 160))
+        format!("asked: {}", botops_core::text::clean(self.said.trim(), 160))
     }
 }
 

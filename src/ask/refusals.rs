@@ -100,6 +100,22 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
         && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
     let is_harmless = words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
+    // "Risk per trade" is no order.
+    let is_noun =
+        |at: usize| at > 0 && words.get(at - 1).is_some_and(|before| WordList::OddTrades.contains(before));
+    let trades = || words.iter().enumerate().filter(|(_, word)| **word == "trade");
+    let has_other = words.iter().any(|word| {
+        *word != "trade"
+            && WordList::TradeVerbs.contains(word)
+            && !matches!(*word, "cover" | "long" | "short")
+    });
+    let is_list =
+        words.iter().any(|word| matches!(*word, "list" | "watchlist" | "universe" | "targets" | "whitelist"));
+    let has_size = words.iter().any(|word| word.parse::<u64>().is_ok());
+    let names_only = trades().count() > 0 && trades().all(|(at, _)| is_noun(at)) && !has_other;
+    if (names_only || is_list) && !has_size || names_only {
+        return false;
+    }
     if has_verb && !asks_ability && !is_question && !later_question && !is_harmless {
         return true;
     }

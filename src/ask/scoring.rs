@@ -12,6 +12,9 @@ use super::word::{AskWord, SlotKind};
 /// Score from which a match is acted on.
 pub(super) const SURE: f64 = 0.62;
 
+/// Score from which something is taken that stops the bot's trading, starts it, or cancels something.
+pub(super) const SURE_OF_DANGER: f64 = 0.7;
+
 /// Score from which a match is offered as an option.
 pub(super) const POSSIBLE: f64 = 0.42;
 
@@ -54,6 +57,9 @@ const ANYWHERE: &[WordConcept] = &[
     WordConcept::Filler,
 ];
 
+/// Values that say which part of an answer is wanted.
+const NAMED_IF_UNUSED: &[SlotKind] = &[SlotKind::Period, SlotKind::Count, SlotKind::Symbol];
+
 fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     if rule.never.iter().any(|concept| is_ruled_out(asked, *concept, rule)) || !(rule.when)(asked) {
         return None;
@@ -76,6 +82,9 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
         } else if by_also {
             // A concept that the rule merely allows counts a little less than one that it needs.
             explained += word.weight * word.certainty * 0.9;
+        } else if word.slot.is_some_and(|slot| NAMED_IF_UNUSED.contains(&slot)) {
+            // The answer says that it is not used, so that the rest of the text can still be answered.
+            explained += word.weight * 0.6;
         } else if anywhere {
             explained += word.weight.min(0.1) + (word.weight - 0.1).max(0.0) * 0.5;
         }

@@ -6,6 +6,7 @@ use chrono_tz::America::New_York;
 use chrono_tz::Tz;
 use serde_json::Value;
 
+use botops_core::text::is_symbol;
 use botops_http::{Actor, InternalCall, InternalCaller};
 
 use super::bot_standing::AskedBotView;
@@ -43,10 +44,17 @@ impl AskService {
         let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
             Ok(answer) => {
+                let mut answer = answer.body;
+                for selection in &view.selection {
+                    selection.apply(&mut answer);
+                }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
-                view.note = note_on_profit(&view, &answer.body, &context);
-                view.answer = Some(answer.body);
+                let refusal = refusal_of(&answer).map(|why| format!("It would be refused: {why}"));
+                let notes = [view.note.take(), refusal, note_on_profit(&view, &answer, &context)];
+                let notes: Vec<String> = notes.into_iter().flatten().collect();
+                view.note = (!notes.is_empty()).then(|| notes.join(" "));
+                view.answer = Some(answer);
             }
             // A dry run that this key may not make is not reported as a problem: the command is still shown.
             Err(problem) if !is_read && problem.status == 403 => {}
@@ -62,6 +70,7 @@ impl AskService {
     /// Reads the names that a text can use. A part that cannot be read stays empty.
     async fn read_context(&self, actor: &Actor) -> AskContext {
         let config = self.read(actor, "/api/v1/config").await;
+        let schema = self.read(actor, "/api/v1/config/schema").await;
         let workflows = self.read(actor, "/api/v1/workflows").await;
         let health = self.read(actor, "/api/v1/health/status").await;
         let state = self.read(actor, "/api/v1/state?fields=positions,orders,bot,health,day").await;
@@ -69,6 +78,7 @@ impl AskService {
         let mut context = AskContext {
             workflows: names_of(&workflows["items"], &["id", "workflow_id"]),
             components: names_of(&health["components"], &["component_id"]),
+            schema,
             etag: config["etag"].as_str().map(str::to_owned),
             now: Utc::now(),
             bot: AskedBotView::of(&state, &health),
@@ -91,6 +101,7 @@ impl AskService {
         for part in ["positions", "orders"] {
             context.symbols.extend(names_of(&state[part], &["symbol"]));
         }
+        collect_symbols(&config["config"], &mut context.symbols);
         context.symbols.sort();
         context.symbols.dedup();
         context
@@ -120,6 +131,26 @@ pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(Strin
     }
 }
 
+/// Symbols that the lists of the config name: members called `symbol`, and texts in lists of symbols.
+pub(super) fn collect_symbols(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member.as_str().filter(|text| name == "symbol" && is_symbol(text)) {
+                    Some(symbol) => found.push(symbol.to_owned()),
+                    None if matches!(name.as_str(), "symbols" | "pairs" | "pair_whitelist" | "tickers") => {
+                        let names = member.as_array().into_iter().flatten().filter_map(Value::as_str);
+                        found.extend(names.filter(|text| is_symbol(text)).map(str::to_owned));
+                    }
+                    None => collect_symbols(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_symbols(item, found)),
+        _ => {}
+    }
+}
+
 /// The time zone of the bot's trading day, by the rules of `GET performance`: the one that the bot names; else New York
 /// for a bot of contract 1, which says so, and UTC.
 fn day_zone(state: &Value) -> Tz {
@@ -131,6 +162,33 @@ fn day_zone(state: &Value) -> Tz {
 pub(super) fn past_day(summary: &Value) -> Option<&str> {
     let day = &summary["reported_day"];
     day["date"].as_str().filter(|_| day["is_over"] == true)
+}
+
+/// Findings of a refused change that are told in a sentence.
+const FINDINGS_TOLD: usize = 3;
+
+/// Why a change would be refused, from its dry run; `None` where it would not.
+pub(super) fn refusal_of(dry_run: &Value) -> Option<String> {
+    if dry_run["would_apply"] != false {
+        return None;
+    }
+    let findings = dry_run.pointer("/verdict/errors").and_then(Value::as_array);
+    let told: Vec<String> = findings
+        .into_iter()
+        .flatten()
+        .take(FINDINGS_TOLD)
+        .map(|finding| {
+            let part = |name: &str| finding[name].as_str().unwrap_or_default();
+            let path = part("pointer").trim_start_matches('/').replace('/', ".");
+            let reason = if part("reason").is_empty() { part("fix") } else { part("reason") };
+            let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            format!("{path} is {}, expected {}{reason}", finding["got"], part("expected"))
+        })
+        .collect();
+    if told.is_empty() {
+        return dry_run["blocked_by"].as_str().map(|why| format!("{}.", why.trim_end_matches('.')));
+    }
+    Some(format!("{}.", told.join("; ").trim_end_matches('.')))
 }
 
 /// What the profit in an answer about performance is, with the other number that people mean by it beside it.

@@ -1,5 +1,6 @@
 //! Splits a text into pieces and reduces words to their stems; knows nothing of their meaning.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Contractions and common misspellings, with their full forms.
@@ -12,6 +13,22 @@ const CONTRACTIONS: &[(&str, &str)] = &[
     ("how's", "how is"),
     ("where's", "where is"),
     ("who's", "who is"),
+    ("how'd", "how did"),
+    ("why'd", "why did"),
+    ("what'd", "what did"),
+    ("who'd", "who did"),
+    ("when'd", "when did"),
+    ("where'd", "where did"),
+    ("what'll", "what will"),
+    ("i've", "i have"),
+    ("how're", "how are"),
+    ("gonna", "going to"),
+    ("wanna", "want to"),
+    ("lemme", "let me"),
+    ("howd", "how did"),
+    ("whens", "when is"),
+    ("wheres", "where is"),
+    ("whos", "who is"),
     ("it's", "it is"),
     ("let's", "let us"),
     ("i'm", "i am"),
@@ -53,6 +70,7 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
             part.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         let part = part.trim_end_matches('-');
         let part = if is_negative { part } else { part.trim_start_matches('-') };
+        let part = without_thousands(part);
         for piece in part.split(',') {
             let piece = piece.trim_matches(|c: char| matches!(c, '.' | ':' | '\''));
             if !piece.is_empty() {
@@ -61,6 +79,19 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
         }
     }
     pieces
+}
+
+/// A number without the commas between its thousands: `5000` for `5,000`.
+fn without_thousands(part: &str) -> Cow<'_, str> {
+    let digits = part.trim_start_matches(['$', '-', '+']);
+    let mut groups = digits.split(',');
+    let is_group = |group: &str| group.len() == 3 && group.chars().all(|c| c.is_ascii_digit());
+    let opens = groups
+        .next()
+        .is_some_and(|first| (1..=3).contains(&first.len()) && first.chars().all(|c| c.is_ascii_digit()));
+    let groups: Vec<&str> = groups.collect();
+    let is_number = opens && !groups.is_empty() && groups.iter().all(|group| is_group(group));
+    if is_number { Cow::Owned(part.replace(',', "")) } else { Cow::Borrowed(part) }
 }
 
 /// Splits a text, with a piece of its own for each of these places: it is no word.

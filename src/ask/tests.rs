@@ -1,7 +1,7 @@
 //! Which calls texts become, tested without a server.
 
 use chrono::NaiveDate;
-use serde_json::json;
+use serde_json::Value;
 
 use super::context::AskContext;
 use super::parsed_text::ParsedText;
@@ -10,19 +10,21 @@ use super::shell_command::quoted;
 use super::understanding::understand;
 use super::views::AskView;
 
-fn context() -> AskContext {
-    let config = json!({
-        "trading": {"mode": "paper", "hours": {"start_time": "09:30", "end_time": "16:00", "timezone": "America/New_York"}},
-        "risk_management": {"max_position_pct": 5.0, "max_daily_loss_pct": 3.0, "max_consecutive_losses": 3, "stop_loss_pct": 2.0, "risk_reward_ratio": 2.0},
-        "order_management": {"max_slippage_pct": 0.5, "poll_interval_seconds": 15},
-    });
+const CONFIG: &str = include_str!("../../crates/paperbot/schemas/default-bot-config.json");
+const SCHEMA: &str = include_str!("../../crates/paperbot/schemas/bot-config.schema.json");
+
+/// A bot with the config of paperbot, on a Wednesday in the afternoon.
+pub(super) fn context() -> AskContext {
+    let config: Value = serde_json::from_str(CONFIG).expect("it is JSON");
     let mut context = AskContext {
         workflows: SHIPPED_WORKFLOWS.map(str::to_owned).into(),
         components: ["bot", "broker_session", "store", "config_sync", "audit_chain"]
             .map(str::to_owned)
             .into(),
+        schema: serde_json::from_str(SCHEMA).expect("it is JSON"),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
-        symbols: ["SPY", "TSLA"].map(str::to_owned).into(),
+        symbols: ["SPY", "TSLA", "NVDA", "AAPL"].map(str::to_owned).into(),
+        now: "2025-11-19T15:00:00Z".parse().expect("it is a time"),
         ..AskContext::default()
     };
     collect_leaves(&config, String::new(), &mut context.config);
@@ -44,36 +46,71 @@ fn verdict(view: &AskView) -> String {
     }
 }
 
-/// Lines of `expected<TAB>text`; expected is an intent, `?` or `!`.
+/// Lines of `expected<TAB>text<TAB>parameters`; expected is an intent, `?` or `!`, parameters may be absent.
 const CORPUS: &str = include_str!("../../tests/it/ask_corpus.tsv");
 
 #[test]
 fn the_corpus_is_understood() {
     let mut wrong = Vec::new();
-    let (mut count, mut asked, mut doubtful) = (0, 0, 0);
+    let (mut count, mut asked, mut doubtful, mut with_slots) = (0, 0, 0, 0);
     for line in CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (expected, text) = line.split_once('\t').expect("a tab stands between");
+        let (expected, rest) = line.split_once('\t').expect("a tab stands between");
+        let (text, wanted) = rest.split_once('\t').unwrap_or((rest, ""));
         let view = reading(text);
         let verdict = verdict(&view);
+        let given = parameters(&view);
+        let missing: Vec<&str> = wanted
+            .split("; ")
+            .filter(|wanted| !wanted.is_empty() && !given.iter().any(|given| given == wanted))
+            .collect();
         count += 1;
+        with_slots += usize::from(!wanted.is_empty());
         asked += usize::from(!matches!(expected, "?" | "!"));
         doubtful += usize::from(!matches!(expected, "?" | "!") && verdict == "?");
-        if verdict != expected {
+        if verdict != expected || !missing.is_empty() {
             let offered: Vec<_> = view.options.iter().map(|option| option.intent.as_str()).collect();
+            let lack =
+                if missing.is_empty() { String::new() } else { format!(" lacks {missing:?} of {given:?}") };
             wrong.push(format!(
-                "{text:60} wanted {expected}, got {verdict} {:.2} {offered:?}",
+                "{text:60} wanted {expected}, got {verdict} {:.2} {offered:?}{lack}",
                 view.confidence
             ));
         }
     }
     let right = count - wrong.len();
     println!(
-        "ask corpus: {right} of {count} right; {doubtful} of {asked} clear questions left open\n{}",
+        "ask corpus: {right} of {count} right, {with_slots} with parameters; {doubtful} of {asked} clear questions left open\n{}",
         wrong.join("\n")
     );
-    assert!(count >= 200, "the corpus has {count} phrases");
+    assert!(
+        count >= 620 && with_slots >= 100,
+        "the corpus has {count} phrases, {with_slots} with parameters"
+    );
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
+}
+
+/// What reached the calls of a view: `name=value` of each query, of each leaf of a body, of what is chosen from the answer
+/// (`selected=…`), and of what is not used (`not_used=…`). Of options, what each has.
+fn parameters(view: &AskView) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let calls = view.call.iter().chain(view.options.iter().map(|option| &option.call));
+    for call in calls {
+        found.push(format!("path={}", call.path.split('?').next().unwrap_or_default()));
+        let query = call.path.split_once('?').map_or("", |(_, query)| query);
+        found.extend(query.split('&').map(|pair| pair.replace("%2F", "/").replace("%3A", ":")));
+        let mut leaves = Vec::new();
+        collect_leaves(call.body.as_ref().unwrap_or(&Value::Null), String::new(), &mut leaves);
+        for (path, value) in leaves {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            found.push(format!("{name}={value}"));
+        }
+    }
+    found.extend(view.options.iter().map(|option| format!("option={}", option.intent)));
+    found.extend(view.selected.iter().map(|selected| format!("selected={selected}")));
+    found.extend(view.not_used.iter().map(|unused| format!("not_used={}", unused.word)));
+    found
 }
 
 #[test]
@@ -380,4 +417,41 @@ fn the_three_questions_of_every_day() {
     assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/v1/config/rollback?dry_run=true"));
     assert_eq!(call.body.expect("it has one")["to"], "previous");
     assert!(view.command.is_some_and(|command| command.contains("If-Match: \"v17-3fa9c1d2\"")));
+}
+
+/// Each word of a few letters that is near one that can do harm, and is none.
+#[test]
+fn no_text_that_is_not_understood_offers_what_can_do_harm() {
+    const HARMFUL: &[&str] =
+        &["pause", "resume", "flatten", "shutdown", "cancel_orders", "workflow_cancel", "config_cancel"];
+    for text in [
+        "healt",
+        "halth",
+        "haelth",
+        "heal",
+        "the healt of it",
+        "tighten",
+        "tighten to 3",
+        "tighten it by 2",
+        "stoop",
+        "hart",
+        "hal",
+        "stip",
+        "cloze",
+        "ext",
+        "kiln",
+        "shot",
+        "pose",
+        "paws",
+        "turn it down",
+        "turn the risk down to 1%",
+        "what about 5",
+        "42",
+        "to 3",
+    ] {
+        let view = reading(text);
+        let offered: Vec<&str> = view.options.iter().map(|option| option.intent.as_str()).collect();
+        assert!(!offered.iter().any(|intent| HARMFUL.contains(intent)), "{text}: {offered:?}");
+        assert!(!view.intent.as_deref().is_some_and(|intent| HARMFUL.contains(&intent)), "{text}: {view:?}");
+    }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use botops_core::error::Problem;
 
+use super::answer_selection::AnswerSelection;
 use super::bot_standing::AskedBotView;
 use super::plan::PlannedCall;
 
@@ -42,6 +43,16 @@ pub(crate) struct AskOptionView {
     pub(super) command: String,
 }
 
+/// A word of the text that the call does not take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AskUnusedView {
+    /// The word, or the words that belong together.
+    #[schema(example = "for 2 hours")]
+    pub(super) word: String,
+    /// Why it is not used.
+    pub(super) why: String,
+}
+
 /// What was understood of a text, with the answer of the call that was made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AskView {
@@ -56,9 +67,21 @@ pub(crate) struct AskView {
     /// The one call that was made for the text; absent when it was refused or ambiguous. It changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) call: Option<AskCallView>,
-    /// The answer of `call`, exactly as REST gives it; absent when the call was not made or failed.
+    /// The answer of `call` as REST gives it, of a list only what `selected` names; absent when the call was not made or
+    /// failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Value>,
+    /// By what the list in `answer` was narrowed where the call itself cannot say it, each in words; absent when all of it
+    /// is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) selected: Vec<String>,
+    /// What the text says and the call does not take; absent when it takes everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_used: Vec<AskUnusedView>,
+    /// How the lists of the answer are narrowed; the server alone has it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(super) selection: Vec<AnswerSelection>,
     /// How the bot stands: beside an answer about what went wrong, and beside one of its state while it does not answer.
     /// Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

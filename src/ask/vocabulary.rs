@@ -91,22 +91,48 @@ fn add_spelling(vocabulary: &mut AskVocabulary, spelling: String, concept: WordC
 
 /// Looks up every piece; phrases before single words, the longest first.
 pub(super) fn read_words(pieces: &[String]) -> Vec<AskWord> {
+    let given: Vec<String> = pieces.iter().map(|piece| stem(&piece.to_lowercase())).collect();
     let stems: Vec<String> = pieces.iter().map(|piece| stem(&corrected(&piece.to_lowercase()))).collect();
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(piece) = pieces.get(at) {
-        if let Some((length, concepts)) = find_phrase(stems.get(at..).unwrap_or_default()) {
+        let given = given.get(at..).unwrap_or_default();
+        let found = find_phrase(stems.get(at..).unwrap_or_default());
+        // A corrected phrase that can do harm holds only where half of it or more stands as it is written.
+        let found = found.filter(|(length, concepts)| {
+            let as_written = stems.iter().skip(at).zip(given).take(*length).filter(|(a, b)| a == b).count();
+            as_written * 2 > *length
+                || as_written == *length
+                || !concepts.iter().any(|concept| concept.is_dangerous())
+                || as_written * 2 == *length && has_dangerous_word(given.get(..*length).unwrap_or_default())
+        });
+        if let Some((length, concepts)) = found {
             let raw = pieces.get(at..at + length).unwrap_or_default().join(" ");
             words.push(known_word(raw, concepts, 1.0));
             at += length;
             continue;
         }
-        let (concepts, certainty) = look_up(&piece.to_lowercase());
+        let lower = piece.to_lowercase();
+        let (concepts, certainty) = look_up(&lower);
+        // An adverb says how, which no call takes.
+        let is_adverb = lower.len() >= 5 && lower.ends_with("ly");
+        let (concepts, certainty) = if is_adverb && (certainty < 1.0 || concepts.is_empty()) {
+            (vec![C::Filler], 1.0)
+        } else {
+            (concepts, certainty)
+        };
         words.push(known_word(piece.clone(), concepts, certainty));
         at += 1;
     }
     join_particles(&mut words);
+    join_restart(&mut words);
     words
+}
+
+/// Whether one of these stems, as it stands, means something that can do harm.
+fn has_dangerous_word(stems: &[String]) -> bool {
+    let concepts = stems.iter().filter_map(|stem| VOCABULARY.stems.get(stem)).flatten();
+    concepts.into_iter().any(|concept| concept.is_dangerous())
 }
 
 /// Verbs whose particle may follow later in the text: "roll the config back".
@@ -117,8 +143,9 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("put", &["on hold"], C::Pause),
     ("go", &["back"], C::Undo),
     ("change", &["back"], C::Undo),
+    ("shut", &["up"], C::Silence),
     ("shut", &["down", "off"], C::Shutdown),
-    ("turn", &["off", "down"], C::Shutdown),
+    ("turn", &["off"], C::Shutdown),
     ("switch", &["off"], C::Shutdown),
     ("power", &["off", "down"], C::Shutdown),
     ("sign", &["in"], C::SignIn),
@@ -149,6 +176,46 @@ fn join_particles(words: &mut [AskWord]) {
         }
         if let Some(particle) = words.get_mut(second) {
             *particle = known_word(particle.raw.clone(), vec![C::Filler], 1.0);
+        }
+    }
+}
+
+/// What a restart is called that is said as an end and a beginning.
+pub(super) const OFF_AND_ON: &str = "off and on";
+
+/// How many words after the end the beginning is looked for.
+const RESTART_REACH: usize = 6;
+
+/// "Turn it off and on again", "shut it down and bring it back up": one restart, and no end.
+fn join_restart(words: &mut [AskWord]) {
+    let ends = |word: &AskWord| word.is(C::Shutdown) || matches!(word.lower.as_str(), "stop" | "kill");
+    let Some(first) = words.iter().position(ends) else { return };
+    let within = || (first + 1)..words.len().min(first + 1 + RESTART_REACH);
+    let is_joint = |word: &AskWord| matches!(word.lower.as_str(), "and" | "then" | "n" | "&");
+    let Some(joint) = within().find(|at| words.get(*at).is_some_and(is_joint)) else { return };
+    let begins = |word: &AskWord| {
+        matches!(
+            word.lower.as_str(),
+            "on" | "back on" | "up" | "back up" | "start" | "restart" | "start again" | "relaunch" | "back"
+        ) || word.is(C::Restart)
+    };
+    let Some(second) = within().find(|at| *at > joint && words.get(*at).is_some_and(begins)) else { return };
+    // "Stop it and start trading" is no restart of the bot.
+    if words.iter().skip(joint).any(|word| word.is(C::Trade) || word.is(C::Workflow)) {
+        return;
+    }
+    let goes_on = |at: &usize| {
+        words
+            .get(*at)
+            .is_some_and(|word| matches!(word.lower.as_str(), "on" | "up" | "again" | "over" | "it" | "back"))
+    };
+    let second = (second + 1..words.len()).take_while(goes_on).last().unwrap_or(second);
+    for at in first..=second {
+        let Some(word) = words.get_mut(at) else { continue };
+        let (concept, lower) = if at == first { (C::Restart, OFF_AND_ON) } else { (C::Filler, "and") };
+        if at == first || at >= joint {
+            *word = known_word(word.raw.clone(), vec![concept], 1.0);
+            word.lower = lower.to_owned();
         }
     }
 }
@@ -233,8 +300,18 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
             continue;
         }
         let distance = strsim::osa_distance(spelling, lower);
-        let limit = if spelling.len() <= 5 { 1 } else { allowed };
-        if distance <= limit && best.as_ref().is_none_or(|(known, _)| distance < *known) {
+        let is_dangerous = concepts.iter().any(|concept| concept.is_dangerous());
+        // "healt" is no "halt": a word that can do harm is long enough to be told from others, and is nearer than they are.
+        let limit = match (is_dangerous, spelling.len()) {
+            (true, 0..=4) => continue,
+            (true, _) | (false, 0..=5) => 1,
+            (false, _) => allowed,
+        };
+        let is_nearer = best.as_ref().is_none_or(|(known, known_concepts)| {
+            let known_is_dangerous = known_concepts.iter().any(|concept| concept.is_dangerous());
+            distance < *known || (distance == *known && known_is_dangerous && !is_dangerous)
+        });
+        if distance <= limit && is_nearer {
             best = Some((distance, concepts.clone()));
         }
     }

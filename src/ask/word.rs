@@ -16,6 +16,7 @@ pub(super) enum SlotKind {
     Component,
     Id,
     Version,
+    Count,
 }
 
 /// A word of the text, or several words that form one phrase.

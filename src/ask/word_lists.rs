@@ -28,7 +28,10 @@ macro_rules! word_lists {
 word_lists! {
     Injections Secrets SecretStates ValueVerbs ShellCommands MoneyMoves TradeVerbs
     HarmlessBesideTrade Destructions AdviceRequests LookOpeners PoliteWords Greetings LookVerbs
-    QuestionOpeners OpenQuestionOpeners KeyUnits NoSymbols BeforeSymbol
+    QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs NoSymbols BeforeSymbol BesideCount
+    OpenStates FilledStates CancelledStates RejectedStates ExpiredStates PartlyStates BuySides SellSides WinStates
+    LossStates OverStates PendingStates FiringStates UnacknowledgedStates AcknowledgedStates Negations
+    TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords CriticalStates ReasonWords AwayPhrases
 }
 
 const WORD_LIST_FILE: &str = include_str!("word_lists.txt");

@@ -129,7 +129,7 @@ async fn the_command_line_asks_the_server_and_says_how_it_went_by_its_exit_code(
     });
     let [summary, explained, ambiguous, refused, wrong, pause] = outcomes.await.unwrap();
     assert_eq!(summary.0, Some(0), "{}", summary.1);
-    assert!(summary.1.contains("health_status"), "{}", summary.1);
+    assert!(summary.1.starts_with("The bot is "), "{}", summary.1);
     assert!(explained.1.contains("call: GET /api/v1/whoami"), "{}", explained.1);
     assert_eq!(ambiguous.0, Some(3), "{}", ambiguous.1);
     assert_eq!(refused.0, Some(4), "{}", refused.1);
@@ -190,5 +190,109 @@ async fn a_day_that_is_over_is_told_by_its_date_and_never_as_today() {
     shows("connected").await;
     bot.die();
     shows("unreachable").await;
+    running.stop().await;
+}
+
+/// A field that is a part of the equity takes 0.01 for 1 %, and what two fields could be is asked back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_comes_in_the_unit_of_its_field_and_a_refusal_says_why() {
+    let world = crate::configs::world::World::start().await;
+    let view = ask(&world.botops, "set risk per trade to 1%").await;
+    let patch = &view["call"]["body"]["merge_patch"];
+    assert_eq!(patch, &json!({"risk_management": {"risk_per_trade": 0.01}}), "{view:#}");
+    assert!(view["note"].as_str().is_some_and(|note| note.contains("would be 0.01")), "{view:#}");
+    let view = ask(&world.botops, "set max positions to 3").await;
+    assert!(view.get("call").is_none(), "{view:#}");
+    let options: Vec<&str> =
+        view["options"].as_array().unwrap().iter().filter_map(|option| option["why"].as_str()).collect();
+    assert_eq!(options.len(), 2, "{options:?}");
+    assert!(options.iter().all(|why| why.contains(" is ") && why.contains("would be 3")), "{options:?}");
+    let view = ask(&world.botops, "set risk per trade to 40%").await;
+    let note = view["note"].as_str().unwrap();
+    assert!(note.contains("It would be refused: ") && note.contains("0.05"), "{note}");
+    let base = world.botops.base.clone();
+    let said = spoken(base.clone(), "set risk per trade to 40%").await;
+    assert!(said.contains("it would be refused") && !said.contains("This would do it"), "{said}");
+    let said = spoken(base, "set risk per trade to 1%").await;
+    assert!(
+        said.lines().next().unwrap().contains("would be 0.01") && said.contains("This would do it"),
+        "{said}"
+    );
+    world.botops.stop().await;
+}
+
+/// What `botops ask` prints.
+async fn spoken(base: String, text: &'static str) -> String {
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut command = command(&["ask", "--url", &base, text]);
+        command.env("BOT_API_AUTH_TOKEN", KEY).output().unwrap()
+    });
+    String::from_utf8(asked.await.unwrap().stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_orders_are_the_open_ones_and_what_is_not_used_is_named() {
+    let folder = folder();
+    let bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
+    bot.change(|report| {
+        let order = |status: &str, symbol: &str| {
+            serde_json::from_value(
+                json!({"id": format!("{status}-{symbol}"), "symbol": symbol, "side": "BUY",
+                "status": status, "quantity": "1", "order_type": "LIMIT"}),
+            )
+            .unwrap()
+        };
+        report.orders = Some(vec![order("FILLED", "SPY"), order("PENDING", "SPY"), order("PENDING", "TSLA")]);
+    });
+    let running = Running::start(folder.path(), &[("BOT_ID", bot.id().as_str())]).await;
+    let seen = || async { running.get("/api/v1/summary").await.1["open_order_count"] == 2 };
+    crate::kit::until("the orders are seen", std::time::Duration::from_secs(20), seen).await;
+    for (text, count) in
+        [("open orders", 2), ("open orders for TSLA", 1), ("filled orders", 1), ("show orders", 3)]
+    {
+        let view = ask(&running, text).await;
+        assert_eq!(view["answer"]["orders"].as_array().map(Vec::len), Some(count), "{text}: {view:#}");
+    }
+    let view = ask(&running, "how much cash did we have yesterday").await;
+    assert_eq!(view["not_used"][0]["word"], "yesterday", "{view:#}");
+    let view = ask(&running, "what happened in the last two hours").await;
+    let path = view["call"]["path"].as_str().unwrap();
+    assert!(path.starts_with("/api/v1/events?since=") && view["problem"].is_null(), "{view:#}");
+    running.stop().await;
+}
+
+/// No sentence is needed for more than a screen: what is left out is counted, with the command that shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_a_sentence_and_then_a_screen() {
+    let folder = folder();
+    let running = Running::start(folder.path(), &[]).await;
+    for text in ["list all error codes", "how are we doing", "show events", "health", "help", "who am i"] {
+        let said = spoken(running.base.clone(), text).await;
+        assert!(said.lines().count() <= 24, "{text}: {said}");
+        assert!(said.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}: {said}");
+    }
+    let said = spoken(running.base.clone(), "list all error codes").await;
+    assert!(said.contains("more lines: botops ask --all 'list all error codes'"), "{said}");
+    let base = running.base.clone();
+    let whole = tokio::task::spawn_blocking(move || {
+        let mut command = command(&["ask", "--url", &base, "--all", "list all error codes"]);
+        command.env("BOT_API_AUTH_TOKEN", KEY).output().unwrap()
+    });
+    let whole = String::from_utf8(whole.await.unwrap().stdout).unwrap();
+    assert!(whole.lines().count() > 200, "{}", whole.lines().count());
+    running.stop().await;
+}
+
+/// A word that is near "health" is no word for an end, and offers none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_offers_nothing_that_stops_the_bot() {
+    let folder = folder();
+    let running = Running::start(folder.path(), &[]).await;
+    for text in ["healt", "tighten to 2", "turn it off and on again", "give it a kick"] {
+        let view = ask(&running, text).await;
+        let said = view.to_string();
+        assert!(!said.contains("control/shutdown") && !said.contains("control/pause"), "{text}: {view:#}");
+        assert!(!said.contains("control/flatten"), "{text}: {view:#}");
+    }
     running.stop().await;
 }

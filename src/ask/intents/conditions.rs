@@ -34,7 +34,10 @@ pub(super) fn asks_about_a_deal(asked: &ParsedText) -> bool {
 /// "How is trading today": whether the text asks for results.
 pub(super) fn asks_how(asked: &ParsedText) -> bool {
     asked.is_question
-        && asked.words.first().is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is"))
+        && asked
+            .words
+            .first()
+            .is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is" | "how many"))
 }
 
 /// "How did we do": whether the text asks for results without naming them.
@@ -79,4 +82,25 @@ pub(super) fn has_workflow(asked: &ParsedText) -> bool {
 pub(super) fn names_workflow(asked: &ParsedText) -> bool {
     let is_check = asked.slots.workflow.as_deref() == Some("check-health");
     asked.slots.workflow.is_some() && (!is_check || asked.slots.workflow_is_exact) && !asked.is_question
+}
+
+/// "Am I up or down today": whether the text asks for a result, and not whether something runs.
+pub(super) fn asks_up_or_down(asked: &ParsedText) -> bool {
+    let lower: Vec<&str> = asked.words.iter().flat_map(|word| word.lower.split(' ')).collect();
+    let is_ours = lower.iter().take(4).any(|word| matches!(*word, "i" | "we"));
+    let has = |wanted: &[&str]| lower.iter().any(|word| wanted.contains(word));
+    let both = has(&["up"]) && has(&["down"])
+        || has(&["ahead"]) && has(&["behind"])
+        || has(&["green"]) && has(&["red"]);
+    let one = has(&["up", "down", "ahead", "behind", "green"]);
+    let at_start = matches!(lower.first(), Some(&("am" | "are" | "was" | "were" | "how")));
+    is_ours && at_start && (both || one && asked.slots.period.is_some())
+}
+
+/// "Does the new config make more than the old one", "profit by version": whether the text compares results.
+pub(super) fn compares_or_groups(asked: &ParsedText) -> bool {
+    let has = |wanted: &[&str]| {
+        asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word))
+    };
+    has(&["than", "versus", "vs", "better", "worse", "by", "per"])
 }

@@ -6,7 +6,7 @@ use super::config_calls::end_trial;
 use super::workflow_calls::cancel_workflow;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
-use crate::ask::plan::{AskPlan, planned_call};
+use crate::ask::plan::{AskChoice, AskPlan, planned_call, read_call};
 use botops_core::redact::MASK;
 
 pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -> AskPlan {
@@ -27,25 +27,44 @@ pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -
 
 pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
     AskPlan::Choose(vec![
-        ("pause", "open no new positions; exits go on", control_call("pause", asked, &[])),
-        ("flatten", "close every position at the market and open none", control_call("flatten", asked, &[])),
+        ("pause", "open no new positions; exits go on".into(), control_call("pause", asked, &[])),
+        (
+            "flatten",
+            "close every position at the market and open none".into(),
+            control_call("flatten", asked, &[]),
+        ),
         (
             "shutdown",
-            "end the bot's process; positions and orders stay",
+            "end the bot's process; positions and orders stay".into(),
             control_call("shutdown", asked, &[]),
         ),
     ])
 }
 
 pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    let mut options =
-        vec![("cancel_orders", "cancel the open orders", control_call("cancel-orders", asked, &[]))];
+    let mut options: Vec<AskChoice> =
+        vec![("cancel_orders", "cancel the open orders".into(), control_call("cancel-orders", asked, &[]))];
     if context.trial.is_some() {
-        options.push(("config_cancel", "end the config trial and go back", end_trial("cancel", context)));
+        options.push((
+            "config_cancel",
+            "end the config trial and go back".into(),
+            end_trial("cancel", context),
+        ));
     }
     if context.running.is_some() {
-        options.push(("workflow_cancel", "cancel the workflow that runs", cancel_workflow(asked, context)));
+        options.push((
+            "workflow_cancel",
+            "cancel the workflow that runs".into(),
+            cancel_workflow(asked, context),
+        ));
     }
-    options.push(("pause", "open no new positions", control_call("pause", asked, &[])));
+    if options.len() == 1 {
+        // Nothing else runs that could be cancelled, so the second option shows that.
+        options.push((
+            "workflows_list",
+            "see the workflows and their runs; none is in progress".into(),
+            read_call("/api/v1/workflows"),
+        ));
+    }
     AskPlan::Choose(options)
 }

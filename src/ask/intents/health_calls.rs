@@ -31,11 +31,39 @@ pub(super) fn silence_call(asked: &ParsedText, context: &AskContext) -> AskPlan 
         Some(component) => json!({"name": "component", "value": component}),
         None => json!({"name": "component", "op": "!=", "value": ""}),
     };
+    let matcher = match alert_kind(asked) {
+        Some(kind) if asked.slots.component.is_none() => {
+            json!({"name": "alertname", "op": "=~", "value": format!("(?i).*{kind}.*")})
+        }
+        _ => matcher,
+    };
     let body = json!({"matchers": [matcher], "comment": asked.reason(), "ends_at": ends_at});
     AskPlan::Change {
         preview: planned_call("GET", "/api/v1/health/alerts", None),
         real: planned_call("POST", "/api/v1/health/silences", Some(body)),
     }
+}
+
+/// The word before "alert" that says which: "the latency alert". None for "all alerts".
+fn alert_kind(asked: &ParsedText) -> Option<&str> {
+    let at = asked.words.iter().position(|word| word.is(C::Alert) && word.lower.starts_with("al"))?;
+    let word = asked.words.get(at.checked_sub(1)?)?;
+    let is_plain = word.lower.chars().all(|c| c.is_ascii_alphabetic());
+    let says_nothing = [
+        C::Filler,
+        C::All,
+        C::Active,
+        C::Silence,
+        C::Show,
+        C::New,
+        C::Bot,
+        C::Stop,
+        C::Not,
+        C::Last,
+        C::Session,
+    ];
+    let is_kind = word.slot.is_none() && is_plain && !says_nothing.iter().any(|concept| word.is(*concept));
+    is_kind.then_some(word.lower.as_str())
 }
 
 pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskPlan {
@@ -51,10 +79,10 @@ pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskP
         None => AskPlan::Choose(vec![
             (
                 "alerts",
-                "see the alerts and their ids first, then `acknowledge alert <id>`",
+                "see the alerts and their ids first, then `acknowledge alert <id>`".into(),
                 read_call("/api/v1/health/alerts"),
             ),
-            ("silence", "silence all alerts for an hour instead", silence_call(asked, context)),
+            ("silence", "silence all alerts for an hour instead".into(), silence_call(asked, context)),
         ]),
     }
 }

@@ -5,6 +5,7 @@ mod config_calls;
 mod control_calls;
 mod health_calls;
 mod read_calls;
+mod record_calls;
 mod rule;
 mod rules;
 mod workflow_calls;

@@ -22,6 +22,25 @@ pub(crate) struct IntentRule {
     pub(crate) build: fn(&ParsedText, &AskContext) -> AskPlan,
 }
 
+impl IntentRule {
+    /// Whether the intent stops the bot's trading, starts it, or cancels something: such a one takes a word of its own.
+    pub(crate) fn is_dangerous(&self) -> bool {
+        matches!(
+            self.intent,
+            "pause"
+                | "resume"
+                | "flatten"
+                | "shutdown"
+                | "stop"
+                | "cancel"
+                | "cancel_orders"
+                | "workflow_cancel"
+                | "config_cancel"
+                | "reset_breaker"
+        )
+    }
+}
+
 impl std::fmt::Debug for IntentRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.intent)

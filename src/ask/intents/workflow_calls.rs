@@ -1,26 +1,29 @@
 //! Running, following and cancelling workflows.
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, json};
 
 use crate::ask::concept::WordConcept as C;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskPlan, planned_call, read_call};
-use crate::ask::slots::AskedPeriod;
 
 pub(super) fn run_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan {
     match &asked.slots.workflow {
         Some(id) => execute_workflow(id, asked, context),
         None => AskPlan::Choose(vec![
-            ("workflow_run", "restart the bot and check it", execute_workflow("restart-bot", asked, context)),
             (
                 "workflow_run",
-                "find out whether everything works",
+                "restart the bot and check it".into(),
+                execute_workflow("restart-bot", asked, context),
+            ),
+            (
+                "workflow_run",
+                "find out whether everything works".into(),
                 execute_workflow("check-health", asked, context),
             ),
-            ("workflow_run", "bundle the logs", execute_workflow("export-logs", asked, context)),
-            ("workflows_list", "see every workflow first", read_call("/api/v1/workflows")),
+            ("workflow_run", "bundle the logs".into(), execute_workflow("export-logs", asked, context)),
+            ("workflows_list", "see every workflow first".into(), read_call("/api/v1/workflows")),
         ]),
     }
 }
@@ -46,16 +49,12 @@ pub(super) fn execute_workflow(id: &str, asked: &ParsedText, context: &AskContex
     AskPlan::Change { preview: call("?dry_run=true"), real: call("") }
 }
 
-/// The period of the text as instants; today up to now when it names none.
+/// The period of the text as instants; the last day up to now when it names none.
 pub(super) fn period_range(asked: &ParsedText, context: &AskContext) -> (DateTime<Utc>, DateTime<Utc>) {
-    let midnight = |day: NaiveDate| day.and_hms_opt(0, 0, 0).map(|time| time.and_utc());
     match asked.slots.period {
-        Some(AskedPeriod { hours: Some(hours), .. }) => {
-            (context.now - Duration::hours(i64::from(hours)), context.now)
-        }
-        Some(AskedPeriod { from, to, .. }) => {
-            let end = to.succ_opt().and_then(midnight).unwrap_or(context.now);
-            (midnight(from).unwrap_or(context.now), end.min(context.now))
+        Some(period) => {
+            let (from, to) = period.instants(context.now, context.zone);
+            (from, to.unwrap_or(context.now))
         }
         None => (context.now - Duration::hours(24), context.now),
     }

@@ -10,12 +10,25 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
         let bare = text.rsplit_once('_').map_or(text.as_str(), |(_, tail)| tail);
         let is_uuid = bare.len() == 36 && uuid::Uuid::parse_str(bare).is_ok();
         let is_hex = bare.len() >= 16 && bare.chars().all(|c| c.is_ascii_hexdigit());
-        let is_named = ["run-", "run_", "txn-", "txn_", "alert-", "alr_", "wfr_", "sil_", "alert_"]
+        let is_named = ["run-", "run_", "txn-", "txn_", "alert-", "alr_", "wfr_", "sil_", "alert_", "inc-"]
             .iter()
             .any(|prefix| {
                 text.strip_prefix(prefix).is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()))
             });
-        if is_uuid || is_hex || is_named {
+        let before =
+            at.checked_sub(1).and_then(|before| words.get(before)).map_or("", |word| word.lower.as_str());
+        let is_short = bare.len() <= 12
+            && bare.chars().any(|c| c.is_ascii_digit())
+            && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let has_letters = bare.chars().any(|c| c.is_ascii_alphabetic());
+        let is_after_noun = match before {
+            "alert" | "incident" | "transaction" | "txn" | "trial" => is_short,
+            "run" | "order" | "execution" => {
+                is_short && has_letters && super::periods::read_compact(&text).is_none()
+            }
+            _ => false,
+        };
+        if is_uuid || is_hex || is_named || is_after_noun {
             slots.id = words.get(at).map(|word| word.raw.clone());
             mark_slot(words, at, SlotKind::Id);
         }

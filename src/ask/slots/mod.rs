@@ -4,6 +4,8 @@
 //! The names that are recognised (workflows, components, config keys, symbols) come from the running system.
 
 mod config_keys;
+mod config_values;
+mod counts;
 mod identifiers;
 mod names;
 mod periods;
@@ -13,4 +15,4 @@ mod values;
 
 pub(crate) use read::read_slots;
 pub(crate) use symbols::find_named_symbols;
-pub(crate) use values::{AskedPeriod, SlotValues};
+pub(crate) use values::{SlotValues, WantedValue};

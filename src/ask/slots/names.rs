@@ -22,7 +22,12 @@ pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: 
     }
     for id in &context.workflows {
         let parts: Vec<String> = id.split('-').map(stem).collect();
-        if let Some(places) = find_in_order(words, &parts) {
+        // "The health check" is the check of the health.
+        let reversed = || parts.iter().rev().cloned().collect::<Vec<_>>();
+        let is_named = words.iter().any(|word| word.is(WordConcept::Workflow));
+        let found = find_in_order(words, &parts);
+        let found = found.or_else(|| is_named.then(|| find_in_order(words, &reversed())).flatten());
+        if let Some(places) = found {
             slots.workflow = Some(id.clone());
             // The words keep their concepts, since "check health" may also just ask for health.
             for at in places {

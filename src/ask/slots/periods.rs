@@ -2,7 +2,7 @@
 //!
 //! The current day is a parameter, so the same text on the same day is always the same period.
 
-use chrono::{Datelike, Days, NaiveDate, Weekday};
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, Weekday};
 
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
@@ -32,20 +32,27 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         if words.get(at).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
-        let found = days.of_one_word(&texts, at).or_else(|| days.of_two_words(&texts, at));
+        let found = days.of_a_part(&texts, at).or_else(|| days.of_one_word(&texts, at));
+        let found =
+            found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
+        let found = found.or_else(|| days.since_a_time(&texts, at)).or_else(|| days.of_a_month(&texts, at));
         let Some((period, length)) = found.or_else(|| days.of_a_count(&texts, at)) else {
             if let Some((date, length)) = read_date(&texts, at, today) {
                 dates.push((at, length, date));
             }
             continue;
         };
+        let has_both = period.starts.is_some() && period.ends.is_some();
+        let reaches_now = at > 0 && is_open_end(text_at(&texts, at - 1)) && period.seconds.is_none();
+        let reaches_now = reaches_now && !(has_both && period.from == today);
+        let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
         slots.period.get_or_insert(period);
         mark_all(words, at, length, SlotKind::Period);
     }
     let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
-    let open_end = first.0 > 0 && matches!(text_at(&texts, first.0 - 1), "since" | "from" | "after");
+    let open_end = first.0 > 0 && is_open_end(text_at(&texts, first.0 - 1));
     let to = if dates.len() > 1 || !open_end { last.2 } else { today };
-    slots.period.get_or_insert(AskedPeriod { from: first.2.min(to), to: to.max(first.2), hours: None });
+    slots.period.get_or_insert(AskedPeriod::days(first.2.min(to), to.max(first.2)));
     for (at, length, _) in dates {
         mark_all(words, at, length, SlotKind::Period);
     }
@@ -74,7 +81,18 @@ struct DayStarts {
 type FoundPeriod = (AskedPeriod, usize);
 
 fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
-    AskedPeriod { from, to, hours: None }
+    AskedPeriod::days(from, to)
+}
+
+/// A part of days, from a full hour of the first to one of the last; without an end up to the end of the last.
+fn part(from: (NaiveDate, u32), to: (NaiveDate, Option<u32>)) -> AskedPeriod {
+    let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0);
+    AskedPeriod { starts: hour(from.1), ends: to.1.and_then(hour), ..days(from.0, to.0) }
+}
+
+/// Whether the word before means "from there up to now".
+fn is_open_end(word: &str) -> bool {
+    matches!(word, "since" | "from" | "after")
 }
 
 impl DayStarts {
@@ -88,12 +106,92 @@ impl DayStarts {
         self.today.checked_sub_days(Days::new(days)).unwrap_or(self.today)
     }
 
+    /// A part of a day: "this morning", "yesterday afternoon", "last night", "the weekend".
+    fn of_a_part(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let (today, yesterday) = (self.today, self.ago(1));
+        let first = text_at(texts, at);
+        let night = || part((yesterday, 18), (today, Some(8)));
+        let weekend = |back: u64| {
+            let saturday = self.ago(u64::from((today.weekday().num_days_from_monday() + 2) % 7) + back);
+            days(saturday, saturday.succ_opt().unwrap_or(saturday).min(today))
+        };
+        match first {
+            "overnight" => return Some((night(), 1)),
+            "tonight" => return Some((part((today, 18), (today, None)), 1)),
+            _ => {}
+        }
+        let day = match first {
+            "this" | "today" | "todays" => today,
+            "yesterday" => yesterday,
+            "last" | "the" | "past" | "previous" => match text_at(texts, at + 1) {
+                "night" if first != "the" => return Some((night(), 2)),
+                "weekend" => return Some((weekend(0), 2)),
+                "evening" => yesterday,
+                _ => return None,
+            },
+            "day" if text_at(texts, at + 1) == "before" && text_at(texts, at + 2) == "yesterday" => {
+                return Some((days(self.ago(2), self.ago(2)), 3));
+            }
+            _ => return None,
+        };
+        let period = match text_at(texts, at + 1) {
+            "morning" => part((day, 0), (day, Some(12))),
+            "afternoon" => part((day, 12), (day, Some(18))),
+            "evening" => part((day, 18), (day, None)),
+            "night" if day == yesterday => night(),
+            "night" => part((day, 18), (day, None)),
+            "weekend" => weekend(0),
+            _ => return None,
+        };
+        Some((period, 2))
+    }
+
+    /// "since 9:30", "after noon", "since 2 pm": from that time of today up to now.
+    fn since_a_time(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        if at == 0 || !is_open_end(text_at(texts, at - 1)) {
+            return None;
+        }
+        let (time, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))?;
+        Some((AskedPeriod { starts: Some(time), ..days(self.today, self.today) }, length))
+    }
+
+    /// "between 9:30 and 10", "from 14:00 to 15:30": a part of today.
+    fn between_times(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let opener = at.checked_sub(1).map_or("", |before| text_at(texts, before));
+        if !matches!(opener, "between" | "from") {
+            return None;
+        }
+        let (from, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))
+            .or_else(|| read_hour(text_at(texts, at)).filter(|_| opener == "between"))?;
+        let joint = at + length;
+        if !matches!(text_at(texts, joint), "and" | "to" | "until" | "till") {
+            return None;
+        }
+        let (last, second) = (text_at(texts, joint + 1), text_at(texts, joint + 2));
+        let (to, more) = read_clock(last, second).or_else(|| read_hour(last))?;
+        let today = self.today;
+        Some((AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) }, length + 1 + more))
+    }
+
+    /// "in march", "for october": the month, of this year or the last.
+    fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
+        let is_named = matches!(before, "in" | "for" | "of" | "during" | "since" | "last" | "from");
+        let place = MONTHS.iter().position(|name| *name == text_at(texts, at)).filter(|_| is_named)?;
+        let has_day = text_at(texts, at + 1).starts_with(|c: char| c.is_ascii_digit());
+        let month = u32::try_from(place + 1).ok().filter(|_| !has_day)?;
+        let first = NaiveDate::from_ymd_opt(self.today.year(), month, 1)?;
+        let first = if first > self.today { first.with_year(self.today.year() - 1)? } else { first };
+        let end = first.checked_add_months(Months::new(1))?.pred_opt()?;
+        Some((days(first, end.min(self.today)), 1))
+    }
+
     /// A period named by one word: "yesterday", "for the week".
     fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for");
         let from_to = match text_at(texts, at) {
-            "today" | "intraday" | "daily" | "tonight" => (self.today, self.today),
-            "yesterday" | "overnight" => (self.ago(1), self.ago(1)),
+            "today" | "intraday" | "daily" => (self.today, self.today),
+            "yesterday" => (self.ago(1), self.ago(1)),
             "weekly" => (self.monday, self.today),
             "monthly" | "mtd" => (self.month, self.today),
             "ytd" => (self.year, self.today),
@@ -114,6 +212,8 @@ impl DayStarts {
             "month" if current => days(self.month, today),
             "quarter" if current || recent => days(self.ago(91), today),
             "year" if current => days(self.year, today),
+            "week" if text_at(texts, at) == "past" => days(self.ago(6), today),
+            "month" if text_at(texts, at) == "past" => days(self.ago(29), today),
             "week" if recent => {
                 let since_monday = u64::from(today.weekday().num_days_from_monday());
                 days(self.ago(7 + since_monday), self.monday.pred_opt().unwrap_or(today))
@@ -123,8 +223,8 @@ impl DayStarts {
                 days(end.with_day(1).unwrap_or(end), end)
             }
             "year" if recent => days(self.ago(365), today),
-            "night" if recent => AskedPeriod { from: self.ago(1), to: today, hours: Some(16) },
-            "hour" if recent => AskedPeriod { from: today, to: today, hours: Some(1) },
+            "hour" if recent => AskedPeriod { seconds: Some(3_600), ..days(today, today) },
+            "minute" if recent => AskedPeriod { seconds: Some(60), ..days(today, today) },
             "day" if recent => days(self.ago(1), self.ago(1)),
             _ => return None,
         };
@@ -139,15 +239,45 @@ impl DayStarts {
             return None;
         }
         let whole = seconds / 86_400;
-        let hours = (seconds < 86_400).then(|| u32::try_from(seconds.div_ceil(3_600)).unwrap_or(24));
-        let reaches_yesterday = whole == 0 && hours.unwrap_or(0) > 12;
+        let less_than_a_day = (seconds < 86_400).then_some(seconds);
+        let reaches_yesterday = whole == 0 && seconds > 12 * 3_600;
         let back = whole.saturating_sub(1).max(u64::from(whole > 0)) + u64::from(reaches_yesterday);
-        Some((AskedPeriod { from: self.ago(back), to: self.today, hours }, length))
+        let period = days(self.ago(back), self.today);
+        Some((AskedPeriod { seconds: less_than_a_day, ..period }, length))
     }
 }
 
+/// A full hour without more: `10`.
+fn read_hour(word: &str) -> Option<(NaiveTime, usize)> {
+    let hour = word.parse::<u32>().ok()?;
+    Some((NaiveTime::from_hms_opt(hour, 0, 0)?, 1))
+}
+
+/// A time of day and how many words name it: `9:30`, `14:00`, `2pm`, `2 pm`, `noon`.
+fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)> {
+    match first {
+        "noon" | "midday" => return Some((NaiveTime::from_hms_opt(12, 0, 0)?, 1)),
+        "midnight" => return Some((NaiveTime::MIN, 1)),
+        _ => {}
+    }
+    let joined = ["am", "pm"].into_iter().find_map(|half| Some((first.strip_suffix(half)?, half, 1)));
+    let apart = ["am", "pm"].into_iter().find(|half| *half == second).map(|half| (first, half, 2));
+    let (digits, half, length) = joined.or(apart).unwrap_or((first, "", 1));
+    let (hour, minute) = digits.split_once(':').unwrap_or((digits, "0"));
+    if half.is_empty() && !digits.contains(':') {
+        return None;
+    }
+    let hour: u32 = hour.parse().ok()?;
+    let hour = match half {
+        "pm" if hour < 12 => hour + 12,
+        "am" if hour == 12 => 0,
+        _ => hour,
+    };
+    Some((NaiveTime::from_hms_opt(hour, minute.parse().ok()?, 0)?, length))
+}
+
 /// Reads a small number in digits or in words.
-fn read_number(word: &str) -> Option<u32> {
+pub(super) fn read_number(word: &str) -> Option<u32> {
     const NAMES: [&str; 13] = [
         "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
         "twelve",
@@ -170,7 +300,7 @@ fn read_number(word: &str) -> Option<u32> {
 }
 
 /// The number of seconds in a unit of time.
-fn unit_seconds(word: &str) -> Option<u64> {
+pub(super) fn unit_seconds(word: &str) -> Option<u64> {
     match word.trim_end_matches('s') {
         "" if word == "s" => Some(1),
         "sec" | "second" => Some(1),
@@ -186,7 +316,7 @@ fn unit_seconds(word: &str) -> Option<u64> {
 }
 
 /// `2h`, `90min`: a number and its unit in one word.
-fn read_compact(word: &str) -> Option<u64> {
+pub(super) fn read_compact(word: &str) -> Option<u64> {
     let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
     let rest = word.get(digits.len()..)?.trim_start_matches('-');
     if digits.is_empty() || rest.is_empty() {

@@ -70,7 +70,8 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 || word.is(WordConcept::Performance)
                 || word.is(WordConcept::Trade)
         }) || asks_how_it_did(words);
-        if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading) {
+        if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading || is_pair(bare))
+        {
             slots.symbols.push(bare.to_owned());
             mark_slot(words, at, SlotKind::Symbol);
             continue;
@@ -90,7 +91,22 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         let shouted =
             words.iter().filter(|word| word.raw.len() > 1).all(|word| word.raw == word.raw.to_uppercase());
         let has_dollar = word.raw.starts_with('$');
-        let after_hint = word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
+        // "The last ten nvda trades": an unknown word before what is traded.
+        let is_before_noun = words.get(at + 1).is_some_and(|next| {
+            [WordConcept::Position, WordConcept::Order, WordConcept::Trade, WordConcept::Fill]
+                .iter()
+                .any(|noun| next.is(*noun))
+        });
+        let before_noun = word.concepts.is_empty()
+            && is_before_noun
+            && (2..=4).contains(&letters.len())
+            && !WordList::NoSymbols.contains(&upper);
+        let next_is_unknown = words
+            .get(at + 1)
+            .is_some_and(|next| next.slot.is_none() && next.concepts.is_empty() && next.weight > 0.3);
+        let is_after_hint = is_after_hint && !next_is_unknown;
+        let after_hint = before_noun
+            || word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
         let knows = known.is_some() && (word.concepts.is_empty() || bare == upper);
         if knows
             || has_dollar
@@ -134,6 +150,13 @@ fn has_signs(word: &str) -> bool {
         && word.chars().any(char::is_alphabetic)
         && !word.chars().any(char::is_lowercase)
         && !WordList::NoSymbols.contains(word)
+}
+
+/// Whether a word is a pair of two instruments, which nothing else looks like: `SOL/USDT`.
+fn is_pair(word: &str) -> bool {
+    let is_side = |side: &str| (2..=6).contains(&side.len()) && side.chars().all(|c| c.is_ascii_uppercase());
+    word.split_once('/')
+        .is_some_and(|(base, quote)| is_side(base) && is_side(quote.split(':').next().unwrap_or(quote)))
 }
 
 /// The longest known symbol with which the text begins, with its length in the text; one in the same case first.

@@ -1,0 +1,101 @@
+//! Reads of what is over: closed trades and incidents; and the read that waits until a component works again.
+
+use super::read_calls::{from_and_to, instant, named_part, outcome, says, side, with_query};
+use crate::ask::answer_selection::AnswerSelection;
+use crate::ask::concept::WordConcept as C;
+use crate::ask::context::AskContext;
+use crate::ask::parsed_text::ParsedText;
+use crate::ask::plan::{AskPlan, read_call, read_selected};
+use crate::ask::word_lists::WordList;
+use botops_core::text::percent_encode;
+
+/// How long one question waits: less than its handler may take.
+const WAIT: &str = "25s";
+
+/// Whether the text asks for trades one by one, and not for what they came to.
+pub(super) fn asks_for_trades(asked: &ParsedText) -> bool {
+    let names_trades = says(asked, WordList::TradeNouns) && asked.has(C::Trade);
+    let is_counted = asked.words.first().is_some_and(|word| word.lower.starts_with("how"));
+    // "Losing" and "won" say which trades; "profit" and "drawdown" ask for a number.
+    let asks_number = asked.words.iter().any(|word| {
+        let mut parts = word.lower.split(' ');
+        word.is(C::Performance)
+            && word.slot.is_none()
+            && !parts.any(|part| WordList::WinStates.contains(part) || WordList::LossStates.contains(part))
+    });
+    names_trades && !is_counted && !asks_number && !asked.opens_with_be()
+}
+
+/// "Why did we lose today": the trades that lost, with their reasons.
+pub(super) fn asks_why_lost(asked: &ParsedText) -> bool {
+    asked.is_question && asked.has(C::Why) && outcome(asked).is_some() && !asked.has(C::Config)
+}
+
+pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let mut query: Vec<String> = Vec::new();
+    if !asked.slots.symbols.is_empty() {
+        let symbols: Vec<String> = asked.slots.symbols.iter().map(|symbol| percent_encode(symbol)).collect();
+        query.push(format!("symbol={}", symbols.join(",")));
+    }
+    query.extend(side(asked).map(|side| format!("side={side}")));
+    query.extend(outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
+    let lower = asked.text.to_lowercase();
+    let by_stop = ["stopped out", "hit the stop", "hit their stop", "hit its stop", "stop loss"];
+    if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
+        query.push("reason=stop".to_owned());
+    }
+    query.extend(asked.slots.versions.first().map(|version| format!("version={version}")));
+    query.extend(from_and_to(asked, context));
+    query.extend(asked.slots.count.map(|count| format!("limit={count}")));
+    read_call(with_query("/api/v1/trades", &query))
+}
+
+/// "What happened last night", "what did I miss": whether the text asks for what somebody who was not there wants to know.
+pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
+    let lower = asked.text.to_lowercase();
+    says(asked, WordList::AwayWords)
+        || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()))
+}
+
+/// "What has recovery tried": whether the text asks for what was done, and not for what is planned.
+pub(super) fn asks_what_was_tried(asked: &ParsedText) -> bool {
+    says(asked, WordList::TryWords)
+}
+
+pub(super) fn read_incidents(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    if let Some(id) = asked.slots.id.as_ref().filter(|id| id.starts_with("inc-")) {
+        return read_call(format!("/api/v1/incidents/{id}"));
+    }
+    let mut query: Vec<String> = Vec::new();
+    let mut select = AnswerSelection::of("items");
+    if let Some(period) = asked.slots.period {
+        let (from, to) = period.instants(context.now, context.zone);
+        query.push(format!("since={}", instant(from)));
+        select.until = to;
+    }
+    let state = if says(asked, WordList::FiringStates) {
+        Some("open")
+    } else if says(asked, WordList::OverStates) {
+        Some("over")
+    } else {
+        None
+    };
+    query.extend(state.map(|state| format!("state={state}")));
+    let component = named_part(asked);
+    query.extend(component.map(|id| format!("component={}", percent_encode(id))));
+    query.extend(asked.slots.count.map(|count| format!("limit={count}")));
+    read_selected(with_query("/api/v1/incidents", &query), select)
+}
+
+/// "Tell me when it is back": whether the text asks to be answered later.
+pub(super) fn asks_to_wait(asked: &ParsedText) -> bool {
+    let text = format!(" {} ", asked.text.to_lowercase());
+    let has = |list: WordList| list.phrases().iter().any(|phrase| text.contains(&format!(" {phrase} ")));
+    has(WordList::TellPhrases) && has(WordList::UntilWords)
+}
+
+pub(super) fn wait_for_health(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let is_of_broker = asked.has(C::Session) && context.components.iter().any(|id| id == "broker_session");
+    let id = named_part(asked).unwrap_or(if is_of_broker { "broker_session" } else { "bot" });
+    read_call(format!("/api/v1/health/components/{id}?until=green&wait={WAIT}"))
+}

@@ -1,0 +1,53 @@
+//! How many of something a text asks for: "the last 5 trades".
+
+use super::periods::{read_number, unit_seconds};
+use super::values::SlotValues;
+use crate::ask::concept::WordConcept;
+use crate::ask::word::{AskWord, SlotKind, mark_slot};
+use crate::ask::word_lists::WordList;
+
+/// Most items that a text can ask for; what the lists of the API give at once.
+const COUNT_MAX: u32 = 500;
+
+/// Things that can be counted in a list.
+const LISTED: &[WordConcept] = &[
+    WordConcept::Event,
+    WordConcept::Trade,
+    WordConcept::Fill,
+    WordConcept::Order,
+    WordConcept::Error,
+    WordConcept::Alert,
+    WordConcept::Position,
+    WordConcept::Execution,
+    WordConcept::Version,
+];
+
+/// Reads a count: a number beside "last", "top" and the like, or before the name of what is listed.
+pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
+    if !slots.keys.is_empty() {
+        return;
+    }
+    for at in 0..words.len() {
+        let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+        let is_free = words.get(at).is_some_and(|word| word.slot.is_none());
+        let Some(count) = read_number(lower(at)).filter(|count| (1..=COUNT_MAX).contains(count)) else {
+            continue;
+        };
+        let is_article = matches!(lower(at), "a" | "an" | "one" | "zero");
+        let is_time = unit_seconds(lower(at + 1)).is_some() || lower(at + 1) == "of";
+        if !is_free || is_article || is_time {
+            continue;
+        }
+        let before = at.checked_sub(1).map_or("", lower);
+        let near = [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
+        // "3 losing trades": one word may stand between the number and the thing.
+        let listed = (at + 1..=at + 2)
+            .any(|at| words.get(at).is_some_and(|word| LISTED.iter().any(|concept| word.is(*concept))));
+        let is_version = words.get(at.wrapping_sub(1)).is_some_and(|word| word.is(WordConcept::Version));
+        if (near || listed) && !is_version {
+            slots.count = usize::try_from(count).ok();
+            mark_slot(words, at, SlotKind::Count);
+            return;
+        }
+    }
+}
