@@ -79,7 +79,6 @@ fn brief(incident: &Incident) -> IncidentBrief {
         ended_at: incident.ended_at,
         cause: incident.title.clone(),
         tried,
-        run_id: last.and_then(|last| last.run_id.clone()),
         who_must_act: match incident.who_must_act {
             WhoMustAct::Nobody => "nobody",
             WhoMustAct::Recovery => "recovery",

@@ -61,9 +61,6 @@ fn incident(one: &IncidentBrief) -> String {
     if let Some(tried) = &one.tried {
         let _ = write!(line, "; tried {}", safe(tried));
     }
-    if let Some(run) = &one.run_id {
-        let _ = write!(line, " (run {run})");
-    }
     match &one.person_must {
         Some(must) => {
             let _ = write!(line, "; a person must act: {}", safe(must));

@@ -103,9 +103,6 @@ pub struct IncidentBrief {
     /// What was tried last, by whom, and how that ended; left out where nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried: Option<String>,
-    /// The workflow run of what was tried last; left out without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<String>,
     /// `nobody`, `recovery` or `person`.
     pub who_must_act: &'static str,
     /// What a person must do; left out where nobody must.

@@ -379,7 +379,7 @@ fn a_usual_state_fits_without_shortening() {
     });
     let summary = render(&snapshot, &OverviewExtras::default());
     assert_eq!(summary["top_positions"].as_array().unwrap().len(), 5);
-    assert_eq!(summary["recent_errors"].as_array().unwrap().len(), 3);
+    assert_eq!(summary["recent_errors"].as_array().unwrap().len(), 2);
     let remediation = summary["recent_errors"][0]["remediation"].as_str().unwrap();
     assert!(remediation.ends_with("closed."), "{remediation}");
     let omitted: Vec<_> = summary["omitted"].as_array().unwrap().iter().map(|left| &left["what"]).collect();
@@ -564,7 +564,6 @@ fn an_incident(cause: String, must: String) -> IncidentBrief {
         ended_at: None,
         tried: Some(cause.clone()),
         cause,
-        run_id: Some("01a229a4-ddf1-7005-98a1-8da50b78dcd9".to_owned()),
         who_must_act: "person",
         person_must: Some(must),
     }
