@@ -313,7 +313,7 @@ async fn arguments_are_taken_as_they_are_meant_and_wrong_ones_are_named_in_the_w
         (
             "get_config",
             json!({"view": "curent"}),
-            json!({"pointer": "/view", "got": "curent", "expected": "one of current, schema, versions, audit, diff, txn, validate"}),
+            json!({"pointer": "/view", "got": "curent", "expected": "one of current, schema, versions, changes, audit, diff, txn, validate"}),
         ),
         (
             "list_events",

@@ -150,7 +150,7 @@ async fn trades_come_as_tables_and_over_mcp_as_well() {
     }
     let losses = json!({"result": "loss", "symbol": "NVDA"});
     let answer = crate::mcp::call(&botops, KEY, "list_trades", losses).await;
-    assert_eq!(numbers(&answer["result"]["structuredContent"]), [2], "{answer:#}");
+    assert_eq!(numbers(&answer["structuredContent"]), [2], "{answer:#}");
     botops.stop().await;
 }
 

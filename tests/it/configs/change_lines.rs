@@ -42,6 +42,7 @@ async fn the_audit_says_each_change_in_one_line_newest_first() {
     };
     assert_eq!(states(&page), ["trial", "rolled_back"], "{page:#}");
     assert_eq!(page["items"][0]["txn"], live);
+    assert_eq!(page["items"][0]["changes"].as_array().map(Vec::len), Some(1), "{page:#}");
     let undone = &page["items"][1];
     assert_eq!((&undone["actor"], &undone["by"]), (&json!("operator"), &json!("operator")), "{undone:#}");
     let text = undone["changes"][0].as_str().unwrap();
@@ -59,7 +60,7 @@ async fn the_audit_says_each_change_in_one_line_newest_first() {
         "{markdown}"
     );
     let over_mcp = crate::mcp::call(&world.botops, KEY, "get_config", json!({"view": "changes"})).await;
-    assert_eq!(over_mcp["result"]["structuredContent"]["items"][0]["txn"], live, "{over_mcp:#}");
+    assert_eq!(over_mcp["structuredContent"]["items"][0]["txn"], live, "{over_mcp:#}");
     for query in ["changes&after=1", "before=3", "changes=maybe"] {
         let (status, refused) = world.botops.get(&format!("{CONFIG}/audit?{query}")).await;
         assert_eq!(status, 400, "{query}: {refused:#}");

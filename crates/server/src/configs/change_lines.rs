@@ -46,7 +46,9 @@ pub(crate) async fn page_of_changes(
                 page.older = page.items.last().and_then(|last| last["seq"].as_u64());
                 return Ok(page);
             }
-            page.items.push(change_line(record));
+            // The differences are in the first and the last record of a change: of one under way, in the first.
+            let with_diff = records.iter().find(|one| one["txn"] == record["txn"] && one["diff"].is_array());
+            page.items.push(change_line(record, with_diff.unwrap_or(record)));
         }
         end = after + 1;
     }
@@ -59,12 +61,12 @@ fn is_end(record: &Value) -> bool {
 }
 
 /// A change as one entry of a log: its members for programs, `message` for people.
-fn change_line(record: &Value) -> Value {
+fn change_line(record: &Value, with_diff: &Value) -> Value {
     let texts = |value: &Value| -> Vec<String> {
         let lines = value.as_array().into_iter().flatten();
         lines.filter_map(|line| line["text"].as_str().map(str::to_owned)).collect()
     };
-    let (changes, state) = (texts(&record["diff"]), record["event"].as_str().unwrap_or_default());
+    let (changes, state) = (texts(&with_diff["diff"]), record["event"].as_str().unwrap_or_default());
     let (actor, reason) = (&record["actor"]["key_id"], record["reason"].as_str().unwrap_or_default());
     let number = |version: &Value| version["version"].as_u64();
     let (from, to) = (number(&record["base"]), number(&record["new"]));
@@ -75,8 +77,9 @@ fn change_line(record: &Value) -> Value {
         None => state.to_owned(),
     };
     let told = if changes.is_empty() { "no difference is recorded".to_owned() } else { changes.join(" | ") };
+    let is = if is_end(record) { "It ended" } else { "It is under way" };
     let message = format!(
-        "{} {}, {} → {}: {told}. Reason: {}. It ended: {ended}.",
+        "{} {}, {} → {}: {told}. Reason: {}. {is}: {ended}.",
         actor.as_str().unwrap_or("somebody"),
         record["action"].as_str().unwrap_or("change"),
         named(from),
@@ -85,7 +88,7 @@ fn change_line(record: &Value) -> Value {
     );
     json!({"seq": record["seq"], "at": record["ts"], "kind": "config", "message": message, "source": actor,
         "txn": record["txn"], "action": record["action"], "actor": actor, "reason": record["reason"], "from_version": from,
-        "version": to, "restored_from": record["restored_from"], "changes": changes, "risk": record["risk"]["direction"],
+        "version": to, "restored_from": record["restored_from"], "changes": changes, "risk": with_diff["risk"]["direction"],
         "state": state, "by": record["by"], "outcome": record["outcome"], "error_code": record["error"]["error_code"],
         "run_id": record["run_id"]})
 }

@@ -177,6 +177,7 @@ pub(super) struct ConfigVersionView {
 /// Which page of the audit, and in which form.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AuditPageQuery {
     /// The `next` of the page before: records behind it. Not with `changes`.
     pub after: Option<u64>,

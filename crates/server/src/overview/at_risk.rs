@@ -45,7 +45,6 @@ pub struct AtRiskView {
     pub exits_kept_back_by: Vec<&'static str>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

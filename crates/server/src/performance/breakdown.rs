@@ -57,7 +57,7 @@ impl TradeBreakdown {
     /// Leaves `most` groups: of groups in time the newest, else the best and the worst. Returns how many it took away.
     pub(super) fn keep(&mut self, most: usize, are_of_time: bool) -> usize {
         let beyond = self.groups.len().saturating_sub(most);
-        let first = if are_of_time { 0 } else { most / 2 };
+        let first = if are_of_time || beyond == 0 { 0 } else { most / 2 };
         self.groups.drain(first..first + beyond);
         beyond
     }

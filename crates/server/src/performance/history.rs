@@ -42,6 +42,8 @@ pub struct PerformanceHistory {
     bots: Bots,
     store: Store,
     copy: Arc<Mutex<JournalCopy>>,
+    /// What lay outside of the range that was asked for last: a window is asked for again and again.
+    outside: Arc<Mutex<Option<(OutsideKey, OutsideSums)>>>,
     newest_close: watch::Sender<Option<DateTime<Utc>>>,
     /// That the bot remembers fewer trades than are kept here, as a warning; `None` while it does not.
     shortfall: watch::Sender<Option<String>>,
@@ -79,6 +81,12 @@ impl JournalCopy {
     }
 }
 
+/// Account, range, symbol, and how far the copy had come.
+type OutsideKey = (String, TradeRange, Option<String>, Option<JournalCursor>);
+
+/// How many trades closed before a range and after it, and their net profit.
+type OutsideSums = [(u64, Option<Decimal>); 2];
+
 /// What is to be measured.
 pub(super) struct MeasureQuestion {
     /// `None`: the account that the bot trades now.
@@ -109,6 +117,7 @@ impl PerformanceHistory {
             bots,
             store,
             copy: Arc::default(),
+            outside: Arc::default(),
             newest_close: watch::Sender::new(None),
             shortfall: watch::Sender::new(None),
         };
@@ -156,6 +165,7 @@ impl PerformanceHistory {
     pub(super) async fn measure(&self, asked: MeasureQuestion) -> Result<AccountMeasures, Error> {
         let bot = self.bots.id().as_str().to_owned();
         let current = self.current_account();
+        let (outside, cursor) = (self.outside.clone(), self.lock().cursor.clone());
         let read = move |connection: &rusqlite::Connection| {
             let MeasureQuestion { account, range, symbol, by, zone } = asked;
             let symbol = symbol.as_deref();
@@ -164,12 +174,23 @@ impl PerformanceHistory {
             let (trades, unreadable_rows) = select_trades(connection, &bot, &account, range, symbol)?;
             let names = GroupNames { zone, configs: ConfigNames::read(connection)? };
             let breakdown = TradeBreakdown::of(&trades, &by, &names);
-            let beyond = |bound: Option<_>, range: TradeRange| match bound {
-                Some(_) => sum_trades(connection, (&bot, &account), range, symbol),
-                None => Ok((0, None)),
+            let key = (account.clone(), range, symbol.map(str::to_owned), cursor);
+            let known = outside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let [before, after] = match known.filter(|(known, _)| *known == key) {
+                Some((_, sums)) => sums,
+                None => {
+                    let beyond = |bound: Option<_>, range: TradeRange| match bound {
+                        Some(_) => sum_trades(connection, (&bot, &account), range, symbol),
+                        None => Ok((0, None)),
+                    };
+                    let sums = [
+                        beyond(range.from, TradeRange { from: None, to: range.from })?,
+                        beyond(range.to, TradeRange { from: range.to, to: None })?,
+                    ];
+                    outside.lock().unwrap_or_else(PoisonError::into_inner).replace((key, sums));
+                    sums
+                }
             };
-            let before = beyond(range.from, TradeRange { from: None, to: range.from })?;
-            let after = beyond(range.to, TradeRange { from: range.to, to: None })?;
             Ok(AccountMeasures { account, accounts, breakdown, before, after, unreadable_rows })
         };
         self.store.read(read).await

@@ -9,11 +9,19 @@ use crate::store::StoreAbort;
 use botops_contract::{Trade, add_exactly};
 use botops_core::error::{Code, Error};
 
-/// The names of the accounts that trades are kept of, in their order.
+/// The names of the accounts that trades are kept of, in their order: each is one step in the key, whatever the number of
+/// its trades.
 pub(super) fn trade_accounts(connection: &Connection, bot: &str) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection
-        .prepare_cached("SELECT DISTINCT account_id FROM trades WHERE bot_id = ?1 ORDER BY account_id")?;
-    statement.query_map([bot], |row| row.get(0))?.collect()
+    let query = "SELECT min(account_id) FROM trades WHERE bot_id = ?1";
+    let mut next = connection
+        .prepare_cached("SELECT min(account_id) FROM trades WHERE bot_id = ?1 AND account_id > ?2")?;
+    let mut found: Option<String> = connection.prepare_cached(query)?.query_row([bot], |row| row.get(0))?;
+    let mut names = Vec::new();
+    while let Some(name) = found {
+        found = next.query_row([bot, &name], |row| row.get(0))?;
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// How many trades are kept of an account, and when the newest of them closed.

@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    fn view(members: serde_json::Value) -> ClosedTradeView {
+    fn view(members: &serde_json::Value) -> ClosedTradeView {
         let mut trade = json!({"seq": 1, "symbol": "SPY", "side": "BUY", "closed_at": "2026-03-02T15:00:00Z",
             "opened_at": "2026-03-02T14:59:30.5Z", "quantity": "10", "entry_price": "100", "exit_price": "101", "net_pl": "9.80",
             "commission": "0.20"});
@@ -189,20 +189,20 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_trade_is_told_and_nothing_else() {
-        let told = view(json!({}));
+        let told = view(&json!({}));
         assert_eq!(told.gross_pl.unwrap().to_string(), "10.00");
         assert_eq!((told.result, told.return_pct, told.held_seconds), (Some("win"), Some(0.98), Some(29.5)));
         assert_eq!((told.exit_reason, told.config_version), (None, None));
-        let future = view(json!({"net_pl": "500", "commission": "0"}));
+        let future = view(&json!({"net_pl": "500", "commission": "0"}));
         assert_eq!(future.return_pct, None, "one unit is worth fifty times its price");
-        let short = view(json!({"side": "SELL", "net_pl": "-10", "commission": null}));
+        let short = view(&json!({"side": "SELL", "net_pl": "-10", "commission": null}));
         assert_eq!((short.result, short.return_pct, short.gross_pl), (Some("loss"), Some(-1.0), None));
         for (net, result) in
             [("-0.00", "breakeven"), ("0e5", "breakeven"), ("-1e-400", "loss"), ("1e400", "win")]
         {
-            assert_eq!(view(json!({"net_pl": net})).result, Some(result), "{net}");
+            assert_eq!(view(&json!({"net_pl": net})).result, Some(result), "{net}");
         }
-        let bare = view(json!({"net_pl": null, "opened_at": "2026-03-02T15:00:01Z", "quantity": "0"}));
+        let bare = view(&json!({"net_pl": null, "opened_at": "2026-03-02T15:00:01Z", "quantity": "0"}));
         assert_eq!((bare.result, bare.return_pct, bare.held_seconds), (None, None, None));
         let unknown: Vec<_> = unknown_members(&[bare]).into_iter().map(|member| member.field).collect();
         let named =

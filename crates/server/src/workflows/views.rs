@@ -492,7 +492,7 @@ fn count_runs_before(connection: &Connection, op: &OperationRow) -> rusqlite::Re
 }
 
 /// Members of a step's output that are smaller are shown wherever they stand.
-const LARGE_MEMBER: usize = 200;
+const LARGE_MEMBER: usize = 100;
 
 /// Shows each large member once: in the outputs of the run, or else in the first step that has it.
 fn say_once(outputs: &Value, steps: &mut [RunStepView]) {

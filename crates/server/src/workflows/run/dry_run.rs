@@ -65,7 +65,8 @@ pub struct PlannedStepView {
     pub pivot: bool,
     /// The undo action, or `none`; `null` where there is nothing to undo.
     pub undo: Option<String>,
-    /// The step before it that would fail, so that nothing is forecast of this one; left out where there is none.
+    /// The step before it that would fail, so that this one is not forecast to pass: of one that only reads, what it would
+    /// see is shown all the same. Left out where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behind_failure_of: Option<String>,
     /// Why the step would fail; `null` when it would not.
@@ -87,12 +88,20 @@ pub(crate) async fn plan_steps(
     let mut changed = false;
     let mut failed: Option<String> = None;
     for step in &workflow.definition.steps {
-        if let Some(failed) = &failed {
+        let is_read = step.uses.spec().class == ActionClass::Read;
+        if let Some(failed) = failed.as_ref().filter(|_| !is_read) {
             planned.push(not_forecast(workflow, step, world, &values, failed));
             continue;
         }
-        let one = plan_step(workflow, step, world, run, &mut values, &mut assumed, changed).await;
-        failed = (one.forecast == WorkflowForecast::Fail).then(|| step.id.clone());
+        let mut one = plan_step(workflow, step, world, run, &mut values, &mut assumed, changed).await;
+        one.behind_failure_of.clone_from(&failed);
+        if failed.is_some() && one.forecast == WorkflowForecast::Pass {
+            // What it would see is shown; whether it comes to it is not known.
+            one.forecast = WorkflowForecast::Unknown;
+        }
+        if failed.is_none() && one.forecast == WorkflowForecast::Fail {
+            failed = Some(step.id.clone());
+        }
         changed |= one.runs && step.uses.spec().class == ActionClass::Mutate;
         planned.push(one);
     }
