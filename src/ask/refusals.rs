@@ -100,9 +100,13 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
         && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
     let is_harmless = words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
-    // "Risk per trade" is no order.
-    let is_noun =
-        |at: usize| at > 0 && words.get(at - 1).is_some_and(|before| WordList::OddTrades.contains(before));
+    // "Risk per trade" and "the GOOGL trade" are no orders; "please trade" is one.
+    let is_noun = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or_default();
+        let orders =
+            before.is_empty() || WordList::PoliteWords.contains(before) || matches!(before, "and" | "then");
+        !orders || WordList::OddTrades.contains(before)
+    };
     let trades = || words.iter().enumerate().filter(|(_, word)| **word == "trade");
     let has_other = words.iter().any(|word| {
         *word != "trade"
