@@ -88,7 +88,23 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
     if has_any(WordList::Destructions) && !question {
         return Some(AskRefusal::Destroy);
     }
-    orders_trade(&words, first, question, has_any(WordList::TradeVerbs)).then_some(AskRefusal::Trade)
+    let (names_trade, names_list) = (is_trade_a_noun(&words), any(&["list", "watchlist", "universe", "targets"]));
+    let orders = |phrase: &&String| match phrase.as_str() {
+        "trade" => !names_trade,
+        "add to" => !names_list,
+        _ => true,
+    };
+    let has_verb = WordList::TradeVerbs.phrases().iter().filter(orders).any(|wanted| has(wanted));
+    orders_trade(&words, first, question, has_verb).then_some(AskRefusal::Trade)
+}
+
+/// Whether "trade" is always the thing and never the order: "risk per trade", "the GOOGL trade", but not "please trade".
+fn is_trade_a_noun(words: &[&str]) -> bool {
+    words.iter().enumerate().filter(|(_, word)| **word == "trade").all(|(at, _)| {
+        let before = at.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or_default();
+        let orders = before.is_empty() || WordList::PoliteWords.contains(before) || before == "then";
+        !orders || WordList::OddTrades.contains(before)
+    })
 }
 
 /// Whether the words order a trade. `has_verb`: whether they include a verb that can order one.
@@ -100,22 +116,6 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
         && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
     let is_harmless = words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
-    // "Risk per trade" is no order.
-    let is_noun =
-        |at: usize| at > 0 && words.get(at - 1).is_some_and(|before| WordList::OddTrades.contains(before));
-    let trades = || words.iter().enumerate().filter(|(_, word)| **word == "trade");
-    let has_other = words.iter().any(|word| {
-        *word != "trade"
-            && WordList::TradeVerbs.contains(word)
-            && !matches!(*word, "cover" | "long" | "short")
-    });
-    let is_list =
-        words.iter().any(|word| matches!(*word, "list" | "watchlist" | "universe" | "targets" | "whitelist"));
-    let has_size = words.iter().any(|word| word.parse::<u64>().is_ok());
-    let names_only = trades().count() > 0 && trades().all(|(at, _)| is_noun(at)) && !has_other;
-    if (names_only || is_list) && !has_size || names_only {
-        return false;
-    }
     if has_verb && !asks_ability && !is_question && !later_question && !is_harmless {
         return true;
     }
@@ -175,6 +175,9 @@ mod tests {
         check("show sell orders", None);
         check("stop buying", None);
         check("resume and buy 10 SPY", Some(AskRefusal::Trade));
+        check("buy AAPL from the watchlist", Some(AskRefusal::Trade));
+        check("lower the risk per trade", None);
+        check("add SOL/USDT to the list we trade", None);
     }
 
     #[test]

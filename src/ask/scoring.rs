@@ -12,6 +12,12 @@ use super::word::{AskWord, SlotKind};
 /// Score from which a match is acted on.
 pub(super) const SURE: f64 = 0.62;
 
+/// Score from which a read is taken that no other meaning is near: it changes nothing, and what it does not use is named.
+pub(super) const SURE_OF_LONE_READ: f64 = 0.54;
+
+/// How far the next meaning of a text is from such a read.
+pub(super) const LONE: f64 = 0.15;
+
 /// Score from which something is taken that stops the bot's trading, starts it, or cancels something.
 pub(super) const SURE_OF_DANGER: f64 = 0.7;
 

@@ -10,7 +10,9 @@ use super::not_used::not_used;
 use super::parsed_text::ParsedText;
 use super::plan::{AskPlan, PlannedCall, planned_call};
 use super::refusals::find_refusal;
-use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, SURE_OF_DANGER, match_intents};
+use super::scoring::{
+    IntentMatch, LONE, MARGIN, POSSIBLE, SURE, SURE_OF_DANGER, SURE_OF_LONE_READ, match_intents,
+};
 use super::shell_command::CommandWriter;
 use super::views::{AskCallView, AskOptionView, AskView};
 use super::vocabulary::OFF_AND_ON;
@@ -57,6 +59,13 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         && let Some(call) = one_read_of_state(&rivals, &asked, context)
     {
         return decide(&best, AskPlan::Read(call), &commands);
+    }
+    let is_lone = candidates.get(1).is_none_or(|second| second.score < best.score - LONE);
+    if best.score >= SURE_OF_LONE_READ
+        && is_lone
+        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_))
+    {
+        return decide_with(&best, &asked, context, &commands);
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::config_calls::end_trial;
-use super::workflow_calls::cancel_workflow;
+use super::config_calls::{config_change, end_trial};
+use super::workflow_calls::{cancel_workflow, execute_workflow};
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskChoice, AskPlan, planned_call, read_call};
@@ -67,4 +67,24 @@ pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan
         ));
     }
     AskPlan::Choose(options)
+}
+
+/// "Reset it": what is said to be reset, each with its own call.
+pub(super) fn choose_reset(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let rollback =
+        config_change("/api/v1/config/rollback", &json!({"to": "previous", "reason": asked.reason()}));
+    AskPlan::Choose(vec![
+        (
+            "reset_breaker",
+            "let the circuit breaker try again".into(),
+            control_call("reset-breaker", asked, &[]),
+        ),
+        (
+            "workflow_run",
+            "restart the bot and check it".into(),
+            execute_workflow("restart-bot", asked, context),
+        ),
+        ("reauth", "sign in to the broker again".into(), control_call("reauth", asked, &[])),
+        ("config_rollback", "go back to the config before".into(), rollback),
+    ])
 }

@@ -121,7 +121,9 @@ pub(super) fn named_part(asked: &ParsedText) -> Option<&str> {
 
 /// Whether the text asks for events by that name.
 pub(super) fn names_events(asked: &ParsedText) -> bool {
-    asked.words.iter().any(|word| matches!(word.lower.as_str(), "event" | "events"))
+    let is_name =
+        |word: &str| matches!(word, "event" | "events") || strsim::osa_distance(word, "events") <= 1;
+    asked.words.iter().any(|word| word.is(C::Event) && is_name(&word.lower))
 }
 
 /// The kind that stands before "events": "order events".

@@ -44,6 +44,9 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
     if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
         query.push("reason=stop".to_owned());
     }
+    if ["take profit", "took profit", "take-profit"].iter().any(|phrase| lower.contains(phrase)) {
+        query.push("reason=profit".to_owned());
+    }
     query.extend(asked.slots.versions.first().map(|version| format!("version={version}")));
     query.extend(from_and_to(asked, context));
     query.extend(asked.slots.count.map(|count| format!("limit={count}")));
@@ -63,8 +66,10 @@ pub(super) fn asks_what_was_tried(asked: &ParsedText) -> bool {
 }
 
 pub(super) fn read_incidents(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    if let Some(id) = asked.slots.id.as_ref().filter(|id| id.starts_with("inc-")) {
-        return read_call(format!("/api/v1/incidents/{id}"));
+    // A bare number is what most people say of it.
+    let id = asked.slots.id.as_deref().map(|id| id.strip_prefix("inc-").unwrap_or(id));
+    if let Some(number) = id.filter(|id| id.chars().all(|c| c.is_ascii_digit())) {
+        return read_call(format!("/api/v1/incidents/inc-{number}"));
     }
     let mut query: Vec<String> = Vec::new();
     let mut select = AnswerSelection::of("items");

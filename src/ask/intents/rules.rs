@@ -13,7 +13,7 @@ use super::conditions::{
 use super::config_calls::{
     change_symbols, config_change, diff_config, end_trial, set_config, validate_config,
 };
-use super::control_calls::{choose_cancel, choose_stop, control_call};
+use super::control_calls::{choose_cancel, choose_reset, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
     names_events, read_alerts, read_config, read_errors, read_events, read_health_history, read_orders,
@@ -204,6 +204,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("stop", "stop: which kind?", [[C::Stop]], also: [C::Program, C::Trade, C::Run], never: [C::Why, C::Past, C::Not, C::Alert, C::Trial, C::Change], slots: [],
         when: |asked| is_order(asked) && !asked.has(C::Trade) && !asked.has(C::Workflow) && !asked.has(C::Execution), choose_stop),
     rule!("cancel", "cancel: what?", [[C::Cancel]], also: [], never: [C::Order, C::Workflow, C::Trial, C::Config, C::Why, C::Alert, C::Silence], slots: [], when: |asked| is_order(asked) && asked.slots.id.is_none() && !has_workflow(asked), choose_cancel),
+    rule!("reset", "reset: what?", [[C::Reset]], also: [], never: [C::Breaker, C::Why, C::Config, C::Session, C::Alert], slots: [], when: is_order, choose_reset),
     rule!("probe_session", "check the broker session now: dry run first", [[C::Probe, C::Run], [C::Session]], also: [C::Health, C::Alive, C::Probe, C::Validate], never: [C::SignIn], slots: [SlotKind::Component], when: is_order,
         |asked, _| control_call("probe-session", asked, &[])),
     rule!("reauth", "sign in to the broker again: dry run first", [[C::SignIn]], also: [C::Session, C::Codes], never: [C::Why, C::Past], slots: [SlotKind::Component, SlotKind::SignInCode], when: |asked| !asked.asks_openly(),

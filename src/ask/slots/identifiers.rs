@@ -24,7 +24,9 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
         let is_after_noun = match before {
             "alert" | "incident" | "transaction" | "txn" | "trial" => is_short,
             "run" | "order" | "execution" => {
-                is_short && has_letters && super::periods::read_compact(&text).is_none()
+                // "Run 3 checks" begins with its verb; "abort run 118" names one.
+                let is_noun = at > 1 && words.get(at - 2).is_some_and(|word| word.weight > 0.3);
+                is_short && (has_letters || is_noun) && super::periods::read_compact(&text).is_none()
             }
             _ => false,
         };

@@ -42,7 +42,12 @@ pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: 
 
 /// Positions of the parts, if they occur in this order with nothing but fillers between them.
 fn find_in_order(words: &[AskWord], parts: &[String]) -> Option<Vec<usize>> {
-    let texts: Vec<String> = words.iter().map(|word| stem(&word.lower.replace(' ', "-"))).collect();
+    // Other words for the same: "refresh the targets".
+    let usual = |word: &str| match word {
+        "refresh" | "renew" | "recalculate" | "recompute" => "update".to_owned(),
+        word => word.replace(' ', "-"),
+    };
+    let texts: Vec<String> = words.iter().map(|word| stem(&usual(&word.lower))).collect();
     let first = parts.first()?;
     for start in 0..texts.len() {
         if !is_same_word(texts.get(start)?, first) {

@@ -208,6 +208,7 @@ impl DayStarts {
         let recent = matches!(text_at(texts, at), "last" | "past" | "previous" | "recent" | "prior");
         let current = matches!(text_at(texts, at), "this" | "current");
         let period = match text_at(texts, at + 1).trim_end_matches('s') {
+            "yr" if current => days(self.year, today),
             "week" if current => days(self.monday, today),
             "month" if current => days(self.month, today),
             "quarter" if current || recent => days(self.ago(91), today),
