@@ -156,7 +156,7 @@ pub struct WorkflowRunView {
     /// Why it failed, and what to do next; `null` when it did not.
     pub error: Option<WorkflowRunError>,
     /// The outputs its definition names; `null` before it ended.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub outputs: Value,
     /// Milliseconds after which to ask again; `null` when it is over. With `?wait=30s&after_seq=` there is no need to
     /// poll.
@@ -219,10 +219,10 @@ pub struct RunStepView {
     /// When the next attempt begins; `null` unless one is planned.
     pub retry_at: Option<DateTime<Utc>>,
     /// The input it got, without secrets; `null` before it began.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub input: Option<Value>,
     /// Its output; `null` before it has one.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
     /// Its conditions, with expected and actual values.
     pub criteria: Vec<WorkflowCriterion>,
@@ -260,7 +260,7 @@ pub struct WorkflowPlanView {
     /// The steps with their predicted outputs.
     pub steps: Vec<PlannedStepView>,
     /// The predicted outputs of the run; `null` where they are not known.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub predicted_outputs: Value,
     /// The lock it would take, and who holds it now; empty when it takes none.
     pub locks: Vec<WorkflowLockView>,
