@@ -140,7 +140,7 @@ pub fn run() -> ExitCode {
         BotopsCommand::Bot(BotSubcommand::Check(options)) => bot_check::run(&options),
         BotopsCommand::Ask(flags) => ask_server(&flags),
         BotopsCommand::Openapi => {
-            let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();
+            let text = serde_json::to_string_pretty(&routes::published_document()).unwrap_or_default();
             print_line(&text);
             ExitCode::SUCCESS
         }

@@ -1,11 +1,13 @@
-//! Parts of the API document: one operation, or those of one tag, with the schemas that they need.
+//! Parts of the API document: one operation, or those of one tag, with everything that they refer to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use botops_core::error::Error;
 use botops_http::RenderedDocument;
+
+use super::document_published::{HEALTH, SECOND_HEALTH, references};
 
 /// The parts of the document, rendered.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ impl DocumentParts {
     pub(crate) fn of(document: &Value) -> Result<Self, Error> {
         let mut operations: BTreeMap<String, Vec<(&str, &str, &Value)>> = BTreeMap::new();
         let mut tags: BTreeMap<String, Vec<(&str, &str, &Value)>> = BTreeMap::new();
+        let second = second_addresses(document);
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in item.as_object().into_iter().flatten() {
                 let place = (path.as_str(), method.as_str(), operation);
@@ -32,6 +35,10 @@ impl DocumentParts {
                     tags.entry(tag.to_owned()).or_default().push(place);
                 }
             }
+        }
+        for (path, method, operation) in &second {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            operations.entry(id.to_owned()).or_default().push((path, method, operation));
         }
         let rendered = |parts: BTreeMap<String, Vec<(&str, &str, &Value)>>| {
             let parts = parts.into_iter().map(|(name, places)| {
@@ -44,41 +51,50 @@ impl DocumentParts {
     }
 }
 
+/// The health operations at their second address, which the document itself does not list.
+fn second_addresses(document: &Value) -> Vec<(String, String, Value)> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        let Some(rest) = path.strip_prefix(HEALTH) else { continue };
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            // What needs no key has one address.
+            if operation.get("x-scope").is_none() {
+                continue;
+            }
+            let mut second = operation.clone();
+            second["operationId"] = json!(format!("{id}{}", SECOND_HEALTH.1));
+            found.push((format!("{}{rest}", SECOND_HEALTH.0), method.clone(), second));
+        }
+    }
+    found
+}
+
 /// A document of these operations alone, valid by itself.
 fn part(document: &Value, places: &[(&str, &str, &Value)]) -> Value {
     let mut paths = Map::new();
     for (path, method, operation) in places {
         paths.entry(*path).or_insert_with(|| json!({}))[*method] = (*operation).clone();
     }
-    let mut needed = BTreeSet::new();
-    let mut open = references(&Value::Object(paths.clone()));
+    let mut kept = json!({"securitySchemes": document["components"]["securitySchemes"]});
+    let mut open = references(&Value::Object(paths.clone()), COMPONENTS);
     while let Some(name) = open.pop() {
-        if needed.insert(name.clone()) {
-            open.extend(references(&document["components"]["schemas"][&name]));
-        }
+        let pointer = format!("/components/{name}");
+        let Some((kind, name)) = name.split_once('/') else { continue };
+        let Some(component) = document.pointer(&pointer).filter(|_| kept[kind].get(name).is_none()) else {
+            continue;
+        };
+        open.extend(references(component, COMPONENTS));
+        kept[kind][name] = component.clone();
     }
-    let schemas: Map<String, Value> = needed
-        .into_iter()
-        .map(|name| (name.clone(), document["components"]["schemas"][&name].clone()))
-        .collect();
     json!({
         "openapi": document["openapi"],
         "info": {"title": document["info"]["title"], "version": document["info"]["version"]},
         "servers": document["servers"],
         "paths": paths,
-        "components": {"securitySchemes": document["components"]["securitySchemes"], "schemas": schemas},
+        "components": kept,
     })
 }
 
-/// The names of the schemas that a value refers to.
-fn references(value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(members) => {
-            let named = members.get("$ref").and_then(Value::as_str);
-            let named = named.and_then(|text| text.strip_prefix("#/components/schemas/")).map(str::to_owned);
-            named.into_iter().chain(members.values().flat_map(references)).collect()
-        }
-        Value::Array(items) => items.iter().flat_map(references).collect(),
-        _ => Vec::new(),
-    }
-}
+/// How a reference to anything that operations share begins.
+const COMPONENTS: &str = "#/components/";

@@ -25,6 +25,7 @@
 //! | `demo`, `bot_check`, `bot_new` | `botops demo`, `botops bot check`, `botops bot new` |
 //! | [`cli`] | the command line |
 
+mod any_call_codes;
 pub mod app;
 mod ask;
 mod bot_check;
@@ -32,6 +33,8 @@ mod bot_new;
 pub mod cli;
 mod demo;
 mod document_parts;
+mod document_published;
+mod document_short;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handles;

@@ -17,6 +17,7 @@ use botops_core::error::{Code, Effect, Error, ErrorType, NextAction, RetryClass,
 use botops_http::{FeatureRoutes, Path, Query, RenderedDocument, accepts, routes};
 
 use super::document_parts::DocumentParts;
+use super::document_short::shorten;
 
 /// How long a client may cache a page: pages change only with the program.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -64,7 +65,7 @@ pub(crate) struct Manual {
 
 #[derive(Debug)]
 struct ManualPages {
-    api: OnceLock<RenderedDocument>,
+    short: OnceLock<Result<RenderedDocument, Error>>,
     parts: OnceLock<Result<DocumentParts, Error>>,
     front: RenderedDocument,
     catalogue: RenderedDocument,
@@ -91,7 +92,7 @@ impl Manual {
             codes.insert(code.row().code, pages);
         }
         let pages = ManualPages {
-            api: OnceLock::new(),
+            short: OnceLock::new(),
             parts: OnceLock::new(),
             front: RenderedDocument::new(FRONT, "text/html; charset=utf-8"),
             catalogue: RenderedDocument::of_json(&ErrorCatalogueView { items: views })?,
@@ -118,7 +119,7 @@ const DOCS: &[(&str, &str)] = &[
     ("workflows.md", include_str!("../docs/workflows.md")),
 ];
 
-/// The committed API document; a test compares it with the code.
+/// The published API document; a test compares it with the code.
 const API: &str = include_str!("../schemas/openapi.json");
 
 /// An overview for agents, by the convention of `/llms.txt`.
@@ -126,20 +127,6 @@ const LLMS: &str = include_str!("llms.txt");
 
 /// The page at `/` for a person in a browser.
 const FRONT: &str = include_str!("page.html");
-
-/// JSON without the white space between its tokens.
-fn compact_json(pretty: &str) -> String {
-    let (mut in_string, mut escaped) = (false, false);
-    let kept = pretty.chars().filter(|&c| {
-        let is_layout = !in_string && c.is_ascii_whitespace();
-        if c == '"' && !escaped {
-            in_string = !in_string;
-        }
-        escaped = in_string && c == '\\' && !escaped;
-        !is_layout
-    });
-    kept.collect()
-}
 
 fn error_code_view(code: Code) -> ErrorCodeView {
     let row = code.row();
@@ -270,7 +257,7 @@ struct DocumentQuery {
 
 /// The API document (OpenAPI 3.1)
 ///
-/// The whole is large. `operation` and `tag` give a part that is a document by itself.
+/// The whole says every call in short; `operation` and `tag` give a part at length, a document by itself.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()), params(DocumentQuery),
     responses((status = 200, description = "The document", content_type = "application/json")))]
 async fn get_openapi(
@@ -281,8 +268,8 @@ async fn get_openapi(
     let pages = &manual.shared;
     let part = match (&query.operation, &query.tag) {
         (None, None) => {
-            let api = pages.api.get_or_init(|| RenderedDocument::new(compact_json(API), "application/json"));
-            return Ok(api.respond(&headers, FRESH));
+            let short = pages.short.get_or_init(|| RenderedDocument::of_json(&shorten(&published()?)));
+            return Ok(short.as_ref().map_err(Error::clone)?.respond(&headers, FRESH));
         }
         (Some(operation), None) => ("?operation", operation, &parts(pages)?.by_operation),
         (None, Some(tag)) => ("?tag", tag, &parts(pages)?.by_tag),
@@ -307,12 +294,12 @@ async fn get_openapi(
 }
 
 fn parts(pages: &ManualPages) -> Result<&DocumentParts, Error> {
-    let made = pages.parts.get_or_init(|| {
-        let document =
-            serde_json::from_str(API).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
-        DocumentParts::of(&document)
-    });
+    let made = pages.parts.get_or_init(|| DocumentParts::of(&published()?));
     made.as_ref().map_err(Error::clone)
+}
+
+fn published() -> Result<serde_json::Value, Error> {
+    serde_json::from_str(API).map_err(|error| Error::new(Code::Internal).caused_by(error))
 }
 
 /// How an agent uses botops, in one page
@@ -343,17 +330,5 @@ async fn get_page(
                 known.join(", "),
             ))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_served_document_is_the_kept_one_without_its_layout() {
-        let kept: serde_json::Value = serde_json::from_str(API).unwrap();
-        assert_eq!(compact_json(API), serde_json::to_string(&kept).unwrap());
-        assert_eq!(compact_json(r#"{ "a \" b" : [ "\\" , 1 ] }"#), r#"{"a \" b":["\\",1]}"#);
     }
 }

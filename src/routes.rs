@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::any_call_codes::{ANY_ARGUMENT, ANY_BODY, ANY_CHANGE, ANY_KEY, ANY_REQUEST};
 use crate::ask::{self, AskService};
+use crate::document_published::{publish, schema_name};
+use crate::document_short::shorten;
 use crate::handles::FeatureHandles;
 use crate::manual;
 use crate::manual::Manual;
@@ -27,6 +30,9 @@ use botops_server::{
 
 /// The table of operations that the guard enforces, made from the API document; a test compares it with [`document`].
 const OPERATIONS: &str = include_str!("../schemas/operations.txt");
+
+/// Examples of answers, by the name of their schema, or by operation and media type where there is none.
+const EXAMPLES: &str = include_str!("document_examples.json");
 
 /// Path of the Swagger UI.
 const DOCS: &str = "/api/docs";
@@ -103,9 +109,7 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
     Ok((router, operations))
 }
 
-/// The finished API document (OpenAPI 3.1), made from the code.
-///
-/// It is the same for every start, so the program serves the committed file; a test compares that with this.
+/// Everything about every operation, at every address, made from the code: the table of operations follows from it.
 pub fn document() -> Value {
     let mut api = ApiDocument::openapi();
     api.merge(manual::routes().describe());
@@ -124,6 +128,18 @@ pub fn document() -> Value {
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
     finish(&mut document);
     document
+}
+
+/// The API document as it is published: each operation at one address, and what many share in `components`.
+///
+/// It is the same for every start, so the program serves the committed file; a test compares that with this.
+pub fn published_document() -> Value {
+    publish(&document())
+}
+
+/// The published document in short, as `GET /api/openapi.json` returns it whole.
+pub fn short_document() -> Value {
+    shorten(&published_document())
 }
 
 /// Adds what holds for every operation.
@@ -153,10 +169,13 @@ fn finish(document: &mut Value) {
         "parameters": [{"name": "asset", "in": "path", "required": true, "schema": {"type": "string"}}],
         "responses": {"200": {"description": "The part"}},
     }});
+    let examples: Value = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
     let Some(paths) = document["paths"].as_object_mut() else { return };
     paths.insert(mcp::MCP_PATH.to_owned(), mcp_operation());
-    paths.insert(DOCS.to_owned(), docs.clone());
-    paths.insert(format!("{DOCS}/"), docs);
+    let mut docs_with_slash = docs.clone();
+    docs_with_slash["get"]["operationId"] = json!("get_docs_with_slash");
+    paths.insert(DOCS.to_owned(), docs);
+    paths.insert(format!("{DOCS}/"), docs_with_slash);
     paths.insert(format!("{DOCS}/{{*asset}}"), asset);
     for (path, item) in paths.iter_mut() {
         let takes_shape = path.starts_with("/api/") && !path.contains("/stream");
@@ -165,6 +184,7 @@ fn finish(document: &mut Value) {
         }
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             finish_operation(method, operation);
+            add_examples(operation, &examples);
         }
     }
 }
@@ -230,27 +250,25 @@ fn mcp_operation() -> Value {
     }})
 }
 
-/// Codes that any request can fail with.
-const ANY_REQUEST: &[Code] = &[Code::NotAcceptable, Code::Internal, Code::DeadlineExceeded];
-
-/// Codes that any request that needs a key can fail with.
-const ANY_KEY: &[Code] = &[
-    Code::AuthKeyInvalid,
-    Code::AuthKeyExpired,
-    Code::AuthScopeMissing,
-    Code::AuthThrottled,
-    Code::RateLimited,
-    Code::ArgumentInvalid,
-];
-
-/// Codes that any request with arguments can fail with.
-const ANY_ARGUMENT: &[Code] = &[Code::JsonInvalid, Code::ArgumentInvalid];
-
-/// Codes that any request with a body can fail with.
-const ANY_BODY: &[Code] = &[Code::RequestTimeout, Code::BodyTooLarge, Code::MediaTypeUnknown];
-
-/// Codes that any change can fail with because of its idempotency key.
-const ANY_CHANGE: &[Code] = &[Code::IdempotencyMismatch, Code::StoreUnavailable];
+/// Adds the examples of answers that are kept as a file; those of the handlers stay where that has none.
+fn add_examples(operation: &mut Value, examples: &Value) {
+    let id = operation["operationId"]
+        .as_str()
+        .unwrap_or_default()
+        .trim_end_matches("_at_trading_engine")
+        .to_owned();
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        let is_done = status.starts_with('2');
+        let contents = response.get_mut("content").and_then(Value::as_object_mut);
+        for (media, content) in contents.into_iter().flatten().filter(|_| is_done) {
+            let of_schema = schema_name(&content["schema"]).filter(|_| media == "application/json");
+            let example = examples.pointer(&format!("/operations/{id}/{}", media.replace('/', "~1")));
+            if let Some(example) = example.or_else(|| examples["schemas"].get(of_schema?)) {
+                content["example"] = example.clone();
+            }
+        }
+    }
+}
 
 /// Documents the header that every change honours.
 fn add_key_parameter(operation: &mut Value) {

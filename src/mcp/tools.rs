@@ -320,5 +320,5 @@ fn silence_body(given: &ToolArguments) -> Result<Value, Error> {
     let minutes = given.get("minutes").and_then(Value::as_i64).unwrap_or(60);
     let ends_at = chrono::Utc::now() + chrono::Duration::minutes(minutes);
     let matcher = json!({"name": "component", "value": component});
-    Ok(json!({"matchers": [matcher], "comment": text_of(given, "reason"), "ends_at": ends_at}))
+    Ok(json!({"matchers": [matcher], "reason": text_of(given, "reason"), "ends_at": ends_at}))
 }

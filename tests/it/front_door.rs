@@ -84,8 +84,10 @@ async fn every_part_of_the_document_is_small_and_whole() {
             let id = operation["operationId"].as_str().unwrap();
             let (status, part) = running.get(&format!("/api/openapi.json?operation={id}")).await;
             assert_eq!(status, 200, "{id}");
-            assert_eq!(&part["paths"][path][method], operation, "{id}");
-            assert!(part.to_string().len() < 64_000, "{id} has {} bytes", part.to_string().len());
+            let at_length = &part["paths"][path][method];
+            assert_eq!(at_length["operationId"], operation["operationId"], "{id}");
+            assert_eq!(at_length["summary"], operation["summary"], "{id}");
+            assert!(part.to_string().len() < 56_000, "{id} has {} bytes", part.to_string().len());
             assert_refers_to_itself(&part, &part, id);
             tags.extend(
                 operation["tags"].as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned),

@@ -392,6 +392,20 @@ async fn any_budget_is_kept_and_what_is_cut_can_be_fetched() {
             let size = cut.to_string().len();
             let least = cut.get("continue").is_some();
             assert!(size <= budget * 5 / 2 || least, "{path} at {budget}: {size} bytes");
+            // What was cut is not shown as if there were nothing.
+            for (name, member) in whole.as_object().unwrap() {
+                let had = member.as_array().map_or(0, Vec::len);
+                let has = cut.get(name).and_then(Value::as_array).map(Vec::len);
+                assert!(has != Some(0) || had == 0, "{path} at {budget}: {name} of {had} is empty in {cut}");
+            }
+            if path == "/api/v1/state" {
+                assert_eq!(cut["bot"]["presence"], whole["bot"]["presence"], "{budget}: {cut}");
+                assert_eq!(cut["health"]["status"], whole["health"]["status"], "{budget}: {cut}");
+            }
+            if path == "/api/v1/summary" {
+                assert_eq!(cut["presence"], whole["presence"], "{budget}: {cut}");
+                assert_eq!(cut["health_status"], whole["health_status"], "{budget}: {cut}");
+            }
             if size < whole.to_string().len() / 2 {
                 assert_eq!(cut["truncated"], true, "{path} at {budget}: {cut}");
             }

@@ -29,6 +29,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ("POST /api/v1/control/* request body.reason: maxLength none -> 500", "was refused above 280 before"),
     ("GET /api/v1/config/audit query limit: integer -> integer int32", "read as a number of 32 bits"),
     ("GET /api/v1/config/versions query limit: integer -> integer int32", "read as a number of 32 bits"),
+    ("* body.watch[].limit: object -> anything", "it never was an object: a number or a text"),
+    ("* body.watch[].value: object -> anything", "it never was an object: a number or a text"),
+    ("GET /api/v1/config 200 body.trial.watch[].limit: object -> anything", "the same"),
+    ("GET /api/v1/config 200 body.trial.watch[].value: object -> anything", "the same"),
+    ("* request body.comment: string -> null or string", "its name is `reason` now; the old one is taken"),
+    ("* request body.comment: required -> optional", "its name is `reason` now; the old one is taken"),
 ];
 
 /// Answers that show what a bot says. Since bots are read that nobody here wrote, what one does not report is `null`
@@ -103,9 +109,11 @@ impl<'a> Facts<'a> {
     }
 
     fn read_operation(&mut self, place: &str, operation: &'a Value) {
+        let document = self.document;
         let fact = self.at(place);
-        fact.limits.insert("scope".to_owned(), operation["x-scope"].to_string());
+        fact.limits.insert("scope".to_owned(), scope(document, operation).to_string());
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = self.target(parameter);
             let (kind, name) = (as_text(&parameter["in"]), as_text(&parameter["name"]));
             let place = format!("{place} {kind} {name}");
             self.at(&place).is_required = parameter["required"] == true;
@@ -117,14 +125,22 @@ impl<'a> Facts<'a> {
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
             let place = format!("{place} {status}");
+            let response = self.target(response);
             self.at(&place);
             for (name, header) in response["headers"].as_object().into_iter().flatten() {
+                let header = self.target(header);
                 let place = format!("{place} header {name}");
                 self.at(&place);
                 self.read_schema(&place, &header["schema"]);
             }
             self.read_contents(&place, &response["content"]);
         }
+    }
+
+    /// What a reference leads to, or the value itself.
+    fn target(&self, value: &'a Value) -> &'a Value {
+        let pointer = value["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+        pointer.map_or(value, |pointer| self.document.pointer(pointer).expect(pointer))
     }
 
     /// Reads bodies by content type; the place of a JSON body does not name its type.
@@ -183,6 +199,12 @@ impl<'a> Facts<'a> {
     fn at(&mut self, place: &str) -> &mut Fact {
         self.by_place.entry(place.to_owned()).or_default()
     }
+}
+
+/// The scope that a call needs; `null` where it needs no key.
+fn scope<'a>(document: &'a Value, operation: &'a Value) -> &'a Value {
+    let own = operation.get("security").unwrap_or(&document["security"]);
+    operation.get("x-scope").unwrap_or(&own[0]["api_key"][0])
 }
 
 fn as_text(value: &Value) -> &str {
@@ -263,6 +285,60 @@ fn document_of_0_1() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/openapi-0.1.json.zst");
     let bytes = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
     serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Whether a place belongs to a second address, or to the page at `/api/docs`, whose path OpenAPI writes in another way.
+fn is_said_elsewhere(place: &str) -> bool {
+    place.contains(" /api/trading-engine/health") || place.contains(" /api/docs/")
+}
+
+#[test]
+fn the_published_document_says_all_that_the_code_says_and_nothing_else() {
+    let (whole, published) = (botops::routes::document(), botops::routes::published_document());
+    let (mut said, mut published) = (Facts::of(&whole), Facts::of(&published));
+    said.retain(|place, _| !is_said_elsewhere(place));
+    published.retain(|place, _| !is_said_elsewhere(place));
+    let lost: Vec<_> = said.iter().filter(|(place, fact)| published.get(*place) != Some(fact)).collect();
+    let made_up: Vec<_> = published.keys().filter(|place| !said.contains_key(*place)).collect();
+    assert!(lost.is_empty() && made_up.is_empty(), "lost {lost:#?}\nmade up {made_up:#?}");
+}
+
+/// The short document has every call, argument, member and type; it leaves out refusals that any call can get, tables,
+/// and what does not change a type.
+#[test]
+fn the_short_document_keeps_calls_arguments_members_and_types() {
+    let published = Facts::of(&botops::routes::published_document());
+    let short = Facts::of(&botops::routes::short_document());
+    let mut wrong = Vec::new();
+    for (place, fact) in &published {
+        let is_refusal = place.split(' ').nth(2).is_some_and(|word| word.starts_with(['4', '5']));
+        let is_table = botops_http::answer_shape::FORMS.iter().any(|form| place.ends_with(form));
+        if is_refusal || is_table {
+            continue;
+        }
+        let plain = |fact: &Fact| {
+            let mut fact = fact.clone();
+            fact.types = fact
+                .types
+                .iter()
+                .map(|kind| {
+                    [" int32", " int64", " double"]
+                        .iter()
+                        .fold(kind.as_str(), |kind, format| kind.trim_end_matches(format))
+                        .to_owned()
+                })
+                .collect();
+            fact.limits.retain(|name, value| {
+                !(name == "default" && value == "null") && !(name == "minimum" && value == "0")
+            });
+            fact
+        };
+        let kept = short.get(place).map(plain);
+        if kept.as_ref() != Some(&plain(fact)) {
+            wrong.push(format!("{place}: {:?} -> {kept:?}", plain(fact)));
+        }
+    }
+    assert!(wrong.is_empty(), "{} places:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

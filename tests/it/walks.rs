@@ -176,7 +176,8 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
     row(&mut table, "run a health check to its verdict", &it, 8, 2_600);
 
     let mut it = client();
-    let refused = it.call("run_workflow", json!({"workflow_id": "export-logs"})).await;
+    let refused =
+        it.call("run_workflow", json!({"workflow_id": "export-logs", "params": {"last": "yesterday"}})).await;
     assert_eq!(refused["error_code"], "WFL_003", "{refused}");
     let range = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"});
     let planned = it

@@ -1,12 +1,16 @@
 //! Shortens an answer to a budget.
 //!
 //! Lists lose items from their end; `omitted` then says how many, and `continue` is the call that returns the next ones.
+//! A list of which nothing is left goes as a whole: an empty one would say that there is nothing.
 
 use serde_json::{Value, json};
 
 /// Members that are removed last: without them the rest cannot be interpreted or continued.
-const KEPT: [&str; 23] = [
+const KEPT: [&str; 26] = [
     "mode",
+    "presence",
+    "phase",
+    "phase_reason",
     "health_status",
     "health_reason",
     "next",
@@ -30,6 +34,13 @@ const KEPT: [&str; 23] = [
     "etag",
     "version",
 ];
+
+/// What the smallest answer still says, wherever the whole one has it, even beyond the budget: whether the bot is there,
+/// whether it is well and what it does.
+const VITAL: [&str; 3] = ["presence", "health_status", "phase"];
+
+/// The same where it lies within an object: the object shrinks to this member.
+const VITAL_WITHIN: [(&str, &str); 2] = [("bot", "presence"), ("health", "status")];
 
 /// Shortens a value until its text fits: first lists from their end, the longest first, then whole members, the largest
 /// first.
@@ -55,8 +66,9 @@ pub(super) fn shorten_to(value: &mut Value, limit: usize, path: &str, text: &dyn
     }
     while text(value).len() > limit {
         let Some(name) = largest_member(value) else { break };
-        if let Some(members) = value.as_object_mut() {
-            members.remove(&name);
+        match vital_of(&name, &value[&name]) {
+            Some(vital) => value[&name] = vital,
+            None => remove_member(value, &name),
         }
         record_omitted(value, &name, 1, path);
     }
@@ -65,21 +77,71 @@ pub(super) fn shorten_to(value: &mut Value, limit: usize, path: &str, text: &dyn
     }
 }
 
-/// The smallest answer: the call that returns the whole, and as many of the members in [`KEPT`] as fit.
+/// What an object shrinks to, where it holds something vital and more.
+fn vital_of(name: &str, member: &Value) -> Option<Value> {
+    let (_, inner) = VITAL_WITHIN.iter().find(|(outer, _)| *outer == name)?;
+    let members = member.as_object().filter(|members| members.len() > 1)?;
+    members.get(*inner).map(|vital| json!({*inner: vital}))
+}
+
+/// The smallest answer: what is vital, the call that returns the whole, and as much else as fits: first the members in
+/// [`KEPT`], then the others, the smallest first; and the names of what was left out.
 fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) -> Value {
     let mut least = json!({"truncated": true, "continue": {"method": "GET", "path": path}});
-    for name in KEPT {
-        let Some(member) = whole.get(name).filter(|member| !member.is_array() && !member.is_object()) else {
-            continue;
-        };
-        least[name] = member.clone();
-        if text(&least).len() > limit
-            && let Some(members) = least.as_object_mut()
-        {
-            members.remove(name);
+    let Some(members) = whole.as_object() else { return least };
+    for (name, member) in members {
+        if VITAL.contains(&name.as_str()) {
+            least[name] = member.clone();
+        } else if let Some(vital) = vital_of(name, member) {
+            least[name] = vital;
         }
     }
+    let mut others: Vec<&String> = members
+        .iter()
+        .filter(|(name, member)| {
+            !KEPT.contains(&name.as_str()) && !member.is_array() && least.get(*name).is_none()
+        })
+        .map(|(name, _)| name)
+        .collect();
+    others.sort_by_cached_key(|name| members[*name].to_string().len());
+    for name in KEPT.into_iter().chain(others.into_iter().map(String::as_str)) {
+        let Some(member) = members.get(name).filter(|_| least.get(name).is_none()) else { continue };
+        let is_kept_whole = !member.is_array() && !(member.is_object() && KEPT.contains(&name));
+        if is_kept_whole {
+            least[name] = member.clone();
+            if text(&least).len() > limit {
+                remove_member(&mut least, name);
+            }
+        }
+    }
+    name_left_out(&mut least, members, limit, path, text);
     least
+}
+
+/// Names in `omitted` what the smallest answer leaves out, where there is room for it and no count of its own.
+fn name_left_out(
+    least: &mut Value,
+    members: &serde_json::Map<String, Value>,
+    limit: usize,
+    path: &str,
+    text: &dyn Fn(&Value) -> String,
+) {
+    let missing: Vec<&str> =
+        members.keys().filter(|name| least.get(*name).is_none()).map(String::as_str).collect();
+    if missing.is_empty() || least.get("omitted").is_some() {
+        return;
+    }
+    let call = json!({"method": "GET", "path": path});
+    least["omitted"] = json!([{"what": missing.join(", "), "count": missing.len(), "call": call}]);
+    if text(least).len() > limit {
+        remove_member(least, "omitted");
+    }
+}
+
+fn remove_member(value: &mut Value, name: &str) {
+    if let Some(members) = value.as_object_mut() {
+        members.remove(name);
+    }
 }
 
 /// Removes items from the end of the longest list until `excess` bytes are free. False when no list is left to shorten.
@@ -105,6 +167,9 @@ fn cut_longest_list(value: &mut Value, excess: usize, path: &str) -> bool {
         dropped += 1;
     }
     let last = items.last().cloned();
+    if last.is_none() {
+        members.remove(&name);
+    }
     record_omitted(value, &name, dropped, path);
     if name == "items" {
         set_continuation(value, last.as_ref(), path);
@@ -122,12 +187,18 @@ fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
         }
         Value::Array(entries) => {
             let new = entry(what, count, path);
-            match entries.iter_mut().find(|entry| entry["call"] == new["call"]) {
-                // The same call returns both, so they share an entry.
+            // One call returns them all, so they share an entry.
+            let (base, _) = path.split_once('?').unwrap_or((path, ""));
+            let is_of_this_call = |entry: &Value| {
+                entry["call"]["path"].as_str().is_some_and(|call| call.split('?').next() == Some(base))
+            };
+            match entries.iter_mut().find(|entry| is_of_this_call(entry)) {
                 Some(known) => {
-                    let names = known["what"].as_str().unwrap_or_default();
+                    let names = known["what"].as_str().unwrap_or_default().to_owned();
                     if names.split(", ").all(|name| name != what) {
-                        known["what"] = json!(format!("{names}, {what}"));
+                        let names = format!("{names}, {what}");
+                        known["call"] = call_for(&names.replace(", ", ","), path);
+                        known["what"] = json!(names);
                     }
                     let sum = known["count"].as_u64().unwrap_or_default()
                         + u64::try_from(count).unwrap_or_default();
@@ -143,12 +214,17 @@ fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
 }
 
 fn entry(what: &str, count: usize, path: &str) -> Value {
-    let call = if path.starts_with("/api/v1/state") {
-        format!("/api/v1/state?fields={what}")
+    json!({"what": what, "count": count, "call": call_for(what, path)})
+}
+
+/// The call that returns these members whole.
+fn call_for(names: &str, path: &str) -> Value {
+    let whole = if path.split('?').next() == Some("/api/v1/state") {
+        format!("/api/v1/state?fields={names}")
     } else {
         path.to_owned()
     };
-    json!({"what": what, "count": count, "call": {"method": "GET", "path": call}})
+    json!({"method": "GET", "path": whole})
 }
 
 /// Names of the members that serve as a list's cursor.
@@ -175,7 +251,12 @@ fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
 }
 
 fn largest_member(value: &Value) -> Option<String> {
-    let members = value.as_object()?.iter().filter(|(name, _)| !KEPT.contains(&name.as_str()));
+    let is_last = |name: &str, member: &Value| {
+        let is_vital =
+            VITAL_WITHIN.iter().any(|(outer, inner)| *outer == name && member.get(*inner).is_some());
+        KEPT.contains(&name) || (is_vital && vital_of(name, member).is_none())
+    };
+    let members = value.as_object()?.iter().filter(|(name, member)| !is_last(name, member));
     members.max_by_key(|(_, member)| member.to_string().len()).map(|(name, _)| name.clone())
 }
 
@@ -212,7 +293,38 @@ mod tests {
         }
     }
 
+    /// A state with much of everything; its vital parts lie within objects.
+    fn state(orders: usize) -> Value {
+        let order = json!({"client_id": "0199c1d2", "symbol": "SPY", "side": "buy", "quantity": "10"});
+        json!({
+            "mode": "paper", "phase": "running", "as_of": "2026-11-23T15:30:01Z",
+            "bot": {"bot_id": "paperbot", "presence": "connected", "presence_reason": "it answers on time"},
+            "health": {"status": "healthy", "reason": "The bot answers and trades by its rules."},
+            "account": {"account_balance": "100312.75", "buying_power": "71250.40"},
+            "orders": vec![order; orders], "positions": [{"symbol": "SPY"}], "locks": [], "warnings": [],
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_was_cut_is_never_shown_as_empty(budget in 50_usize..2_000, orders in 0_usize..60) {
+            let whole = state(orders);
+            let mut cut = whole.clone();
+            shorten_to(&mut cut, budget * 5 / 2, "/api/v1/state", &|value| value.to_string());
+            prop_assert_eq!(&cut["bot"]["presence"], "connected");
+            prop_assert_eq!(&cut["health"]["status"], "healthy");
+            prop_assert_eq!(&cut["phase"], "running");
+            let named = cut["omitted"].to_string();
+            for (name, member) in whole.as_object().unwrap() {
+                let had = member.as_array().map_or(0, Vec::len);
+                let has = cut[name].as_array().map(Vec::len);
+                prop_assert!(has != Some(0) || had == 0, "{name} of {had} is shown as empty: {cut}");
+                let is_cut = has.is_some_and(|has| has < had) || cut.get(name).is_none();
+                let is_told = named.contains(name.as_str()) || cut.get("continue").is_some();
+                prop_assert!(!is_cut || is_told, "{name} is missing without a word: {cut}");
+            }
+        }
+
         #[test]
         fn whatever_is_cut_fits_or_is_the_least_there_is(count in 0_u64..200, budget in 50_usize..5_000) {
             let cut = cut(&page(count), budget);

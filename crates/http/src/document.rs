@@ -57,7 +57,7 @@ impl RenderedDocument {
 
     /// 200 with the body, or 304 when the client has it already. Only the client may cache it, for `max_age`.
     pub fn respond(&self, headers: &HeaderMap, max_age: Duration) -> Response {
-        let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, self.etag.as_bytes()));
+        let known = is_known(headers, self.etag.as_bytes());
         let body = if known { Body::empty() } else { Body::from(self.bytes.clone()) };
         let mut response = Response::new(body);
         // Room for the headers that the guard adds: growing the map twice costs more than everything else here.
@@ -73,6 +73,11 @@ impl RenderedDocument {
         headers.insert(header::CACHE_CONTROL, cache_control(max_age));
         response
     }
+}
+
+/// Whether the client has this version already: its `If-None-Match` names the tag, weakly or not, or is `*`.
+pub fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers.get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, etag))
 }
 
 /// 200 with a value rendered now, not to be cached: `Cache-Control: private, max-age=0`.

@@ -90,14 +90,81 @@ fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let value = serde_path_to_error::deserialize(ByName(&mut reader)).map_err(|error| {
         let pointer = pointer(error.path());
         let inner = error.into_inner();
-        let what = botops_core::text::clean(&strip_place(&inner.to_string()), 200);
-        let place = format!("line {}, column {}", inner.line(), inner.column());
-        Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, place, what)
+        not_plain_json(bytes).unwrap_or_else(|| wrong_member(bytes, pointer, &inner))
     })?;
     reader
         .end()
         .map_err(|_| Error::new(Code::JsonInvalid).detail("there is more after the end of the JSON"))?;
     Ok(value)
+}
+
+/// How what is no plain JSON begins, and what it is.
+const OTHER_BEGINNINGS: &[(&[u8], &str)] = &[
+    (b"\xef\xbb\xbf", "it begins with a byte order mark (the bytes EF BB BF)"),
+    (b"\xff\xfe", "it is UTF-16 (it begins with the bytes FF FE)"),
+    (b"\xfe\xff", "it is UTF-16 (it begins with the bytes FE FF)"),
+    (b"\x1f\x8b", "it is compressed with gzip"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd"),
+    (b"{\0", "it is UTF-16 (every second byte is 0)"),
+    (b"\0{", "it is UTF-16 (every second byte is 0)"),
+];
+
+/// The refusal of a body whose first bytes say that it is encoded in another way; its text would name a wrong character.
+fn not_plain_json(bytes: &[u8]) -> Option<Error> {
+    let (_, what) = OTHER_BEGINNINGS.iter().find(|(begin, _)| bytes.starts_with(begin))?;
+    let error = Error::new(Code::MediaTypeUnknown).detail(format!("the body is not plain JSON: {what}"));
+    Some(error.field("body", *what, "JSON in UTF-8, not compressed, without a byte order mark"))
+}
+
+/// The refusal of the member at a pointer: what stands there, or `null` where something is missing.
+fn wrong_member(bytes: &[u8], mut pointer: String, error: &serde_json::Error) -> Error {
+    let mut what = botops_core::text::clean(&strip_place(&error.to_string()), 200);
+    let whole: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    if let Some(name) = what.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        pointer.push('/');
+        pointer.push_str(name);
+    }
+    let got = whole.pointer(&pointer).map_or(Value::Null, shown);
+    if let Some(said) = got.as_str().and_then(|got| wrong_time(got, &what)) {
+        what = said;
+    }
+    let place = format!("line {}, column {}", error.line(), error.column());
+    Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, got, what)
+}
+
+/// A value as an error shows it: short, and without what is inside of it.
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) => botops_core::text::clean(text, 80).into(),
+        Value::Array(items) => format!("a list of {}", items.len()).into(),
+        Value::Object(members) => format!("an object with {} members", members.len()).into(),
+        plain => plain.clone(),
+    }
+}
+
+/// What the reader of times says of a text that is none.
+const TIME_REFUSALS: [&str; 5] = [
+    "premature end of input",
+    "trailing input",
+    "input contains invalid characters",
+    "input is out of range",
+    "input is not enough for unique date and time",
+];
+
+/// What is wrong with a time, in words; `None` when the refusal is not about one.
+fn wrong_time(got: &str, what: &str) -> Option<String> {
+    if !TIME_REFUSALS.iter().any(|refusal| what.ends_with(refusal)) {
+        return None;
+    }
+    let time = got.trim().replacen(' ', "T", 1);
+    let has_seconds = time.parse::<chrono::NaiveDateTime>().is_ok();
+    let is_time = has_seconds || chrono::NaiveDateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M").is_ok();
+    let whole = if has_seconds { time.clone() } else { format!("{time}:00") };
+    Some(if is_time {
+        format!("the time has no zone: `{whole}Z` is that time in UTC, `{whole}+02:00` in a zone of its own")
+    } else {
+        "a time with its zone is expected, such as `2026-11-23T15:30:00Z`".to_owned()
+    })
 }
 
 /// A path of `serde_path_to_error` as a JSON pointer.
@@ -141,7 +208,12 @@ where
                 let what =
                     what.strip_prefix("Failed to deserialize query string: ").unwrap_or(&what).to_owned();
                 let name = what.split(':').next().filter(|name| !name.contains(' ')).unwrap_or_default();
-                let got = botops_core::text::clean(parts.uri.query().unwrap_or_default(), 100);
+                let query = parts.uri.query().unwrap_or_default();
+                let given = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+                let what = given
+                    .and_then(|given| wrong_time(&given.replace("%3A", ":").replace("%3a", ":"), &what))
+                    .map_or_else(|| what.clone(), |said| format!("{name}: {said}"));
+                let got = botops_core::text::clean(given.unwrap_or(query), 100);
                 Err(Error::new(Code::ArgumentInvalid).detail(&what).field(format!("?{name}"), got, &what))
             }
         }

@@ -30,7 +30,7 @@ pub use crate::feature_routes as routes;
 pub use auth::{Actor, ApiKeys, KeyFile, KeyRecord, KeyScope, KeyScopes, new_key};
 #[doc(hidden)]
 pub use botops_core::error::Code;
-pub use document::{RenderedDocument, accepts, json, json_with_status};
+pub use document::{RenderedDocument, accepts, is_known, json, json_with_status};
 pub use extract::{Json, Path, Query};
 pub use guard::{GuardOptions, RequestGuard};
 pub use internal_call::{InternalAnswer, InternalCall, InternalCaller};

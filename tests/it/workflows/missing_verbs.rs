@@ -217,6 +217,11 @@ async fn a_restart_that_nobody_could_make_is_refused_before_trading_is_paused() 
     let (bot, running) = super::requests::with_bot(folder.path()).await;
     let (_, refused) = execute(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
     assert_problem(&refused, 409, "BOT_020");
+    // The bot of this test is this very process, so its command is known.
+    let by_hand = refused["context"]["by_hand"].as_str().unwrap_or_default();
+    let remedy = refused["remediation"].as_str().unwrap();
+    assert!(remedy.contains("BOT_SUPERVISOR"), "{refused:#}");
+    assert!(by_hand.is_empty() || remedy.contains(by_hand), "{refused:#}");
     assert_eq!(commands(&bot), Vec::<String>::new());
     running.stop().await;
 }

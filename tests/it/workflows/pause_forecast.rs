@@ -82,6 +82,8 @@ async fn a_plan_for_a_bot_that_trades_warns_of_nothing_and_leaves_open_whether_i
     assert_eq!(warnings(&plan), Vec::<&str>::new(), "{plan:#}");
     let resume = step(&plan, "resume");
     assert_eq!((&resume["runs"], &resume["forecast"]), (&json!(false), &json!("unknown")), "{plan:#}");
+    let why = resume["forecast_reason"].as_str().unwrap_or_default();
+    assert!(why.contains("$steps.healthy.trading_enabled"), "{resume:#}");
     running.stop().await;
 }
 

@@ -218,18 +218,24 @@ async fn export_logs_gives_a_bundle_without_a_canary() {
         format!("{line}\nAuthorization: Bearer canary.bearer.value\n"),
     )
     .unwrap();
-    let from = (chrono::Utc::now() - chrono::Duration::hours(1)).to_rfc3339();
     let to = (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339();
+    // A range may be said by how far it reaches back.
     let params =
-        json!({"from": from, "to": to, "sources": ["trades", "errors", "health", "api", "workflows"]});
+        json!({"last": "2h", "to": to, "sources": ["trades", "errors", "health", "api", "workflows"]});
     let mut pair = pair;
     let body = pair.execute("export-logs", &params, "k").await.unwrap();
     let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(view["state"], "succeeded", "{view:#}");
     assert!(view["outputs"]["lines"].as_u64().unwrap() > 3, "{view:#}");
     let id = view["outputs"]["artifact"].as_str().unwrap();
-    let response =
-        pair.request(reqwest::Method::GET, &format!("/api/v1/artifacts/{id}")).send().await.unwrap();
+    let outputs = &view["outputs"];
+    assert_eq!(
+        (&outputs["url"], &outputs["read_scope"]),
+        (&json!(format!("/api/v1/artifacts/{id}")), &json!("read"))
+    );
+    assert_eq!(outputs["file_name"], format!("{id}.tar.zst"), "{outputs:#}");
+    assert!(outputs["kept"].as_str().unwrap().contains("50"), "{outputs:#}");
+    let response = pair.request(reqwest::Method::GET, outputs["url"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let bytes = response.bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, view["outputs"]["bytes"].as_u64().unwrap());

@@ -426,7 +426,8 @@ catalogue! {
         "a config change was undone before it became permanent",
         "the trial did not hold, was confirmed by nobody, or was cut short by the end of a process",
         "the bot is back on the committed config; nothing of the change is left",
-        "Read why in `cause` and in the transaction of `context.txn`, remove the cause, then apply the change again.",
+        "Read why in `cause` and in the transaction of `context.txn`, remove the cause, then apply the change again. One that \
+         nobody confirmed is applied again and confirmed in time: `POST config/txns/{txn}/confirm`.",
         next: [CONFIG, CONFIG_VERSIONS];
     ConfigNeedsAttention = "CFG_022", 500, TradingError, Critical, AskHuman, effect: Unknown,
         "a config change needs a person",
@@ -462,7 +463,8 @@ catalogue! {
         "the bot refused",
         "the bot understood the command and said no",
         "nothing changed in the bot",
-        "`context.reason_code` says why. Read the state, then decide again.",
+        "`context.reason_code` says why. Read the state, then decide again. A bot whose loop stands still takes no command: a \
+         person who decides to end it runs `restart-bot` with `mode: immediate`, which asks it nothing.",
         next: [("get_state", "GET", "/api/v1/state", "read")];
     BotNotCapable = "BOT_004", 409, ValidationError, Low, Never,
         "the bot cannot do this",
@@ -529,9 +531,9 @@ catalogue! {
         "nobody can start the bot again",
         "BOT_SUPERVISOR names no driver that could do this",
         "the bot was not stopped, since it could not be brought back",
-        "An operator sets BOT_SUPERVISOR (spawn, systemd:<unit> or command:[…]) and restarts botops; or restarts the bot \
-         by hand.",
-        next: [SUMMARY];
+        "A person sets BOT_SUPERVISOR (spawn, systemd:<unit> or command:[…]; docs/settings.md) and restarts botops; or \
+         restarts the bot by hand. `context.by_hand` is the command, where its process is seen.",
+        next: [WHOAMI, SUMMARY];
     BotNotStarted = "BOT_021", 502, ServerError, Critical, AskHuman, effect: Unknown,
         "the bot could not be started",
         "the supervisor's driver failed, or the bot ended again at once",

@@ -7,6 +7,7 @@
 
 mod absence;
 mod api;
+mod by_hand;
 mod call_error;
 mod calls;
 mod commands;

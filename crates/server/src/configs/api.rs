@@ -174,13 +174,10 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
     let current = configs.current();
     let mut response = match &current.page {
         Some(page) => {
-            let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+            let is_known =
+                current.etag.as_deref().is_some_and(|etag| botops_http::is_known(&headers, etag.as_bytes()));
             let is_quiet = current.sync == SyncState::InSync && current.trial.is_none() && current.writable;
-            if is_quiet
-                && known.is_some_and(|known| {
-                    known.split(',').any(|one| Some(one.trim()) == current.etag.as_deref())
-                })
-            {
+            if is_quiet && is_known {
                 let mut response = Response::default();
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response

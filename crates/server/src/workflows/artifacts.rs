@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// How many bundles are kept; the oldest ones are deleted first.
-const KEEP: usize = 50;
+pub(crate) const KEEP: usize = 50;
 
 /// Bytes of a line that are kept; botops and the reference bot write no longer ones.
 const LINE_MAX: u64 = 64 * 1024;
@@ -31,7 +31,8 @@ const LINES_WITHOUT_TIME: usize = 100;
 /// The members of a log line in which its time may stand.
 const TIME_KEYS: [&str; 4] = ["timestamp", "at", "ts", "time"];
 
-const ENDING: &str = ".tar.zst";
+/// How the file of a bundle ends.
+pub(crate) const ENDING: &str = ".tar.zst";
 
 /// A family of log files, by the beginning of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -156,7 +156,7 @@ pub struct WorkflowRunView {
     /// Why it failed, and what to do next; `null` when it did not.
     pub error: Option<WorkflowRunError>,
     /// The outputs its definition names; `null` before it ended.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub outputs: Value,
     /// Milliseconds after which to ask again; `null` when it is over. With `?wait=30s&after_seq=` there is no need to
     /// poll.
@@ -232,11 +232,11 @@ pub struct RunStepView {
     /// When the next attempt begins; `null` unless one is planned.
     pub retry_at: Option<DateTime<Utc>>,
     /// The input it got, without secrets; `null` before it began.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub input: Option<Value>,
     /// Its output; `null` before it has one. A large member that stands in the run's answer already is
     /// `{"same_as": "/outputs/diff"}`: the place where it stands.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
     /// Its conditions, with expected and actual values.
     pub criteria: Vec<WorkflowCriterion>,
@@ -274,7 +274,7 @@ pub struct WorkflowPlanView {
     /// The steps with their predicted outputs.
     pub steps: Vec<PlannedStepView>,
     /// The predicted outputs of the run; `null` where they are not known.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub predicted_outputs: Value,
     /// The lock it would take, and who holds it now; empty when it takes none.
     pub locks: Vec<WorkflowLockView>,

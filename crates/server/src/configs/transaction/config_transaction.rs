@@ -125,7 +125,14 @@ impl ConfigTransaction {
         };
         let version = self.plan.candidate.version;
         let outcome = self.progress.outcome.as_deref().unwrap_or("the reason is not recorded");
-        let error = Error::new(code).detail(format!("version {version}: {outcome}"));
+        let mut error = Error::new(code).detail(format!("version {version}: {outcome}"));
+        if self.progress.by == Some(EndedBy::Deadline) {
+            let within = self.plan.confirm_within_ms / 1_000;
+            error = error.remedy(format!(
+                "Nothing was wrong with it: nobody confirmed it. Apply it again, and confirm it within {within} s by \
+                 `POST /api/v1/config/txns/<txn>/confirm` (the `txn` of the new answer), or send `confirm: auto`."
+            ));
+        }
         Some(error.context("txn", self.id.as_str()).context("by", json!(self.progress.by)))
     }
 

@@ -100,10 +100,8 @@ pub struct TrialCriterion {
     /// True when it ends the trial.
     pub breached: bool,
     /// What was seen; its type depends on the criterion.
-    #[schema(value_type = Object)]
     pub value: Value,
     /// What is allowed; its type depends on the criterion.
-    #[schema(value_type = Object)]
     pub limit: Value,
     /// What was seen and what is allowed, in one sentence.
     pub text: String,

@@ -225,7 +225,7 @@ impl Silence {
         }
         if self.comment.trim().is_empty() || self.comment.len() > 500 {
             wrong(
-                "/comment".to_owned(),
+                "/reason".to_owned(),
                 botops_core::text::clean(&self.comment, 80).into(),
                 "why, 1 to 500 characters",
             );

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use botops_core::error::Error;
+use botops_core::error::{Code, Error};
 use botops_http::{Actor, FeatureRoute, Json, Path, json, json_with_status, routes};
 
 use crate::health::alerts::{AlertView, Silence, SilenceMatcher, SilenceReach};
@@ -79,6 +79,8 @@ struct SelfTestsView {
 #[serde(default, deny_unknown_fields)]
 struct AcknowledgeAlertRequest {
     /// The reason, or what is being done about it; shown to other operators.
+    reason: Option<String>,
+    /// The earlier name of `reason`.
     note: Option<String>,
 }
 
@@ -88,8 +90,12 @@ struct AcknowledgeAlertRequest {
 struct SilenceRequest {
     /// Matchers on labels, 1 to 20; an alert is silenced when all of them match.
     matchers: Vec<SilenceMatcher>,
-    /// The reason, for other operators.
-    comment: String,
+    /// Why, for other operators. Required.
+    #[serde(default)]
+    reason: Option<String>,
+    /// The earlier name of `reason`.
+    #[serde(default)]
+    comment: Option<String>,
     /// When it begins; now when absent.
     #[serde(default)]
     starts_at: Option<DateTime<Utc>>,
@@ -121,8 +127,34 @@ struct MaintenanceRequest {
     /// The last local day on which a window may start, `YYYY-MM-DD`; no limit when absent.
     #[serde(default)]
     until: Option<NaiveDate>,
-    /// The reason, for other operators.
-    comment: String,
+    /// Why, for other operators. Required.
+    #[serde(default)]
+    reason: Option<String>,
+    /// The earlier name of `reason`.
+    #[serde(default)]
+    comment: Option<String>,
+}
+
+/// The reason of a change, under its name or the one it had before.
+///
+/// # Errors
+/// [`Code::JsonInvalid`] when it is missing, or given twice and not the same.
+fn one_reason(reason: Option<String>, earlier: Option<String>, earlier_name: &str) -> Result<String, Error> {
+    match (reason, earlier) {
+        (Some(reason), Some(earlier)) if reason != earlier => Err(Error::new(Code::JsonInvalid)
+            .detail(format!("`reason` and `{earlier_name}` are two names of the same, and differ"))
+            .field(
+                format!("/{earlier_name}"),
+                botops_core::text::clean(&earlier, 80),
+                "left out: `reason` is its name now",
+            )),
+        (Some(reason), _) | (None, Some(reason)) => Ok(reason),
+        (None, None) => Err(Error::new(Code::JsonInvalid).detail("missing field `reason`").field(
+            "/reason",
+            serde_json::Value::Null,
+            "why, 1 to 500 characters",
+        )),
+    }
 }
 
 /// An operator's action on a component's recovery.
@@ -139,6 +171,8 @@ struct SilenceView {
     /// The silence as it was created.
     #[serde(flatten)]
     silence: Silence,
+    /// Why it was added; also as `comment`, its earlier name.
+    reason: String,
     /// `pending`, `active` or `expired`.
     state: &'static str,
     /// The open alerts that its matchers match now, whether it has begun or not.
@@ -150,7 +184,8 @@ struct SilenceView {
 impl SilenceView {
     fn of(health: &Health, silence: Silence) -> Self {
         let (matches_now, warnings) = health.silence_reach(&silence);
-        Self { state: silence.state(Utc::now()), silence, matches_now, warnings }
+        let reason = silence.comment.clone();
+        Self { state: silence.state(Utc::now()), silence, reason, matches_now, warnings }
     }
 }
 
@@ -160,8 +195,16 @@ struct MaintenanceView {
     /// The window as it was created.
     #[serde(flatten)]
     window: MaintenanceWindow,
+    /// Why it was added; also as `comment`, its earlier name.
+    reason: String,
     /// Whether one of its windows is open now.
     open: bool,
+}
+
+impl MaintenanceView {
+    fn of(window: MaintenanceWindow, now: DateTime<Utc>) -> Self {
+        Self { open: window.is_open(now), reason: window.comment.clone(), window }
+    }
 }
 
 /// Check now
@@ -281,7 +324,11 @@ async fn acknowledge_health_alert(
     Path(id): Path<String>,
     Json(request): Json<AcknowledgeAlertRequest>,
 ) -> Result<Response, Error> {
-    Ok(json(&health.acknowledge_alert(&id, &actor.key_id, request.note).await?))
+    let reason = match (request.reason, request.note) {
+        (None, None) => None,
+        (reason, note) => Some(one_reason(reason, note, "note")?),
+    };
+    Ok(json(&health.acknowledge_alert(&id, &actor.key_id, reason).await?))
 }
 
 /// List silences, including those that ended within a week
@@ -309,11 +356,12 @@ async fn add_health_silence(
 ) -> Result<Response, Error> {
     // Cut to the millisecond, as the engine counts; otherwise a silence that begins now would still be pending.
     let now = time(Utc::now().timestamp_millis());
+    let reason = one_reason(request.reason, request.comment, "comment")?;
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),
         matchers: request.matchers,
         created_by: actor.key_id.to_string(),
-        comment: botops_core::text::clean(&request.comment, 501),
+        comment: botops_core::text::clean(&reason, 501),
         starts_at: request.starts_at.unwrap_or(now),
         ends_at: request.ends_at,
     };
@@ -340,11 +388,8 @@ async fn end_health_silence(
         example = json!({"items": [], "next": null, "omitted": 0}))))]
 async fn list_health_maintenance(State(health): State<Health>) -> Response {
     let now = Utc::now();
-    let items: Vec<MaintenanceView> = health
-        .maintenance_windows()
-        .into_iter()
-        .map(|window| MaintenanceView { open: window.is_open(now), window })
-        .collect();
+    let items: Vec<MaintenanceView> =
+        health.maintenance_windows().into_iter().map(|window| MaintenanceView::of(window, now)).collect();
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
@@ -360,6 +405,7 @@ async fn add_health_maintenance(
     actor: Actor,
     Json(request): Json<MaintenanceRequest>,
 ) -> Result<Response, Error> {
+    let reason = one_reason(request.reason, request.comment, "comment")?;
     let window = MaintenanceWindow {
         id: uuid::Uuid::now_v7().to_string(),
         components: request.components,
@@ -369,11 +415,11 @@ async fn add_health_maintenance(
         days: request.days,
         from: request.from,
         until: request.until,
-        comment: botops_core::text::clean(&request.comment, 501),
+        comment: botops_core::text::clean(&reason, 501),
         created_by: actor.key_id.to_string(),
     };
     let window = health.add_maintenance(window).await?;
-    Ok(json_with_status(StatusCode::CREATED, &MaintenanceView { open: window.is_open(Utc::now()), window }))
+    Ok(json_with_status(StatusCode::CREATED, &MaintenanceView::of(window, Utc::now())))
 }
 
 /// Remove a maintenance window

@@ -103,7 +103,7 @@ impl MaintenanceWindow {
             wrong("/days", serde_json::json!(self.days), "mon, tue, wed, thu, fri, sat, sun");
         }
         if self.comment.trim().is_empty() || self.comment.len() > 500 {
-            wrong("/comment", botops_core::text::clean(&self.comment, 80).into(), "why, 1 to 500 characters");
+            wrong("/reason", botops_core::text::clean(&self.comment, 80).into(), "why, 1 to 500 characters");
         }
         if self.components.len() > 500 {
             wrong("/components", self.components.len().into(), "at most 500 components");

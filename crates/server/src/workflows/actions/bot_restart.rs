@@ -13,7 +13,7 @@ use super::failure::{ActionFailure, StepFailureClass};
 use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_contract::Verb;
-use botops_core::error::{Code, Effect, Error};
+use botops_core::error::{Code, Effect};
 use botops_core::failpoints;
 
 /// How long a bot that got SIGTERM may take before it gets SIGKILL.
@@ -83,7 +83,7 @@ impl WorkflowAction for RestartBot {
             return Ok(RestartOutput { boot_epoch: epoch, old_epoch: old, pid, already: true });
         }
         if !world.supervisor.can_start() {
-            return Err(ActionFailure::from(Error::new(Code::SupervisorMissing)));
+            return Err(ActionFailure::from(world.bots.nobody_restarts()));
         }
         if let Err(error) = world.bots.check_identity() {
             let message = error.problem("", chrono::Utc::now()).cause;
@@ -122,7 +122,7 @@ impl WorkflowAction for RestartBot {
         assumed: &mut AssumedChanges,
     ) -> Result<RestartOutput, ActionFailure> {
         if !world.supervisor.can_start() {
-            return Err(ActionFailure::from(Error::new(Code::SupervisorMissing)));
+            return Err(ActionFailure::from(world.bots.nobody_restarts()));
         }
         let epoch = "a new boot".to_owned();
         assumed.assume_restart(&epoch, &world.bots.snapshot());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,7 +14,8 @@ use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::file_work::do_file_work;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
-use crate::workflows::artifacts::{ArtifactStore, BundleRequest, SOURCES};
+use crate::workflows::artifacts::{ArtifactStore, BundleRequest, ENDING, KEEP, SOURCES};
+use botops_core::duration::parse_duration;
 use botops_core::error::Code;
 
 pub(super) struct CollectLogs;
@@ -22,8 +23,12 @@ pub(super) struct CollectLogs;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CollectLogsInput {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+    /// The first instant; with `last` it is left out.
+    from: Option<DateTime<Utc>>,
+    /// The end of the range, not included; now when it is left out.
+    to: Option<DateTime<Utc>>,
+    /// How far the range reaches back from its end, in place of `from`, such as `24h`.
+    last: Option<String>,
     sources: Vec<LogSourceName>,
     #[schemars(range(min = 1, max = 256))]
     max_mib: u64,
@@ -55,6 +60,14 @@ enum LogSourceName {
 pub(super) struct CollectLogsOutput {
     /// The bundle's name; `GET artifacts/{id}` returns it.
     artifact: String,
+    /// Where it is fetched from.
+    url: String,
+    /// The name that it is saved under.
+    file_name: String,
+    /// The scope of a key that may fetch it.
+    read_scope: String,
+    /// How long it is there.
+    kept: String,
     sha256: String,
     bytes: u64,
     lines: u64,
@@ -86,12 +99,12 @@ impl WorkflowAction for CollectLogs {
             do_file_work("the bundle could not be written", move || artifacts.pack_bundle(&request, &stop))
                 .await?;
         Ok(CollectLogsOutput {
-            artifact,
             sha256: packed.sha256,
             bytes: packed.bytes,
             lines: packed.lines,
             files: packed.files,
             truncated: packed.truncated,
+            ..CollectLogsOutput::named(artifact)
         })
     }
 
@@ -109,15 +122,47 @@ impl WorkflowAction for CollectLogs {
         })
         .await?;
         let bytes = bytes.clamp(1, max);
-        Ok(CollectLogsOutput {
+        Ok(CollectLogsOutput { bytes, files, truncated: bytes >= max, ..CollectLogsOutput::named(artifact) })
+    }
+}
+
+impl CollectLogsOutput {
+    /// A bundle of which only the name is known.
+    fn named(artifact: String) -> Self {
+        Self {
+            url: format!("/api/v1/artifacts/{artifact}"),
+            file_name: format!("{artifact}{ENDING}"),
+            read_scope: "read".to_owned(),
+            kept: format!("until {KEEP} newer bundles are there"),
             artifact,
             sha256: String::new(),
-            bytes,
+            bytes: 0,
             lines: 0,
-            files,
-            truncated: bytes >= max,
-        })
+            files: 0,
+            truncated: false,
+        }
     }
+}
+
+/// How far a bundle reaches back where nothing is said.
+const USUAL_RANGE: &str = "24h";
+
+/// The range of times that a request means.
+fn range_of(input: &CollectLogsInput) -> Result<(DateTime<Utc>, DateTime<Utc>), ActionFailure> {
+    let invalid =
+        |message: &str| ActionFailure::new(StepFailureClass::Invalid, Code::WorkflowStepFailed, message);
+    let to = input.to.unwrap_or_else(Utc::now);
+    let from = match (&input.from, &input.last) {
+        (Some(from), None) => *from,
+        (None, last) => parse_duration(last.as_deref().unwrap_or(USUAL_RANGE))
+            .and_then(|last| to.checked_sub_signed(TimeDelta::from_std(last).ok()?))
+            .ok_or_else(|| invalid("`last` is no duration; write it as 24h, 90m or 7d"))?,
+        (Some(_), Some(_)) => return Err(invalid("`from` and `last` do not go together: leave one out")),
+    };
+    if from >= to {
+        return Err(invalid("`from` must be before `to`"));
+    }
+    Ok((from, to))
 }
 
 fn bundle_request(
@@ -125,10 +170,7 @@ fn bundle_request(
     input: &CollectLogsInput,
     call: &ActionCall,
 ) -> Result<BundleRequest, ActionFailure> {
-    if input.from >= input.to {
-        let message = "`from` must be before `to`";
-        return Err(ActionFailure::new(StepFailureClass::Invalid, Code::WorkflowStepFailed, message));
-    }
+    let (from, to) = range_of(input)?;
     let seen = world.bots.snapshot();
     let bot_logs = seen.hello.as_ref().and_then(|hello| hello.log_dir.clone()).map(PathBuf::from);
     let folders = world.artifacts.own_logs().iter().cloned().chain(bot_logs.clone()).collect();
@@ -138,8 +180,8 @@ fn bundle_request(
         SOURCES.into_iter().filter(|source| wanted.iter().any(|wanted| wanted == source.name)).collect();
     Ok(BundleRequest {
         name: format!("{}-{}", call.run, call.step),
-        from: input.from,
-        to: input.to,
+        from,
+        to,
         sources,
         folders,
         bot_folder: bot_logs,

@@ -55,10 +55,13 @@ pub struct PlannedStepView {
     #[schema(value_type = Object)]
     pub input: Value,
     /// The predicted output; `null` when it is not known.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub predicted_output: Value,
     /// The forecast for its conditions as a whole.
     pub forecast: WorkflowForecast,
+    /// Why the forecast is open although nothing speaks against the step; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast_reason: Option<String>,
     /// The conditions one by one, with the predicted values.
     pub criteria: Vec<WorkflowCriterion>,
     /// Whether the step is the pivot: nothing is undone after it.
@@ -142,6 +145,7 @@ fn blank_plan(step: &WorkflowStep, input: Value, runs: bool) -> PlannedStepView 
         input,
         predicted_output: Value::Null,
         forecast: WorkflowForecast::Pass,
+        forecast_reason: None,
         criteria: Vec::new(),
         pivot: step.pivot,
         undo: step.undo_name(),
@@ -173,6 +177,12 @@ async fn plan_step(
         }
         ConditionOutlook::Open => {
             planned.forecast = WorkflowForecast::Unknown;
+            let open: Vec<String> =
+                step.when.iter().map(|condition| format!("`{}`", condition.that)).collect();
+            planned.forecast_reason = Some(format!(
+                "whether it runs is decided by {}, which only the run knows",
+                open.join(" and ")
+            ));
             return planned;
         }
     }

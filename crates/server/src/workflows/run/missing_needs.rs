@@ -191,12 +191,19 @@ pub(crate) fn refuse_missing_needs(
 ) -> Error {
     let id = &workflow.definition.id;
     let detail = describe_missing_needs(id, missing);
-    let error = Error::new(code_of_missing(missing))
+    let code = code_of_missing(missing);
+    let error = if code == Code::SupervisorMissing { world.bots.nobody_restarts() } else { Error::new(code) };
+    let error = error
         .context("workflow_id", id.clone())
         .context("missing", serde_json::to_value(missing).unwrap_or_default());
     let Some(changes) = find_workable_params(workflow, params, world) else { return error.detail(detail) };
     let NextAction { operation, method, path, body, scope } = call_that_works(id, params, &changes);
     error
+        .remedy(format!(
+            "Run it with the parameters {}: the call of `next_actions` says what it would do then. Or the bot's author adds \
+             what is missing (docs/your-own-bot.md).",
+            Value::Object(changes.clone())
+        ))
         .detail(format!("{detail}{}", describe_remedy(&changes)))
         .context("works_with", Value::Object(changes))
         .next(&operation, &method, path, body, scope.as_deref())
