@@ -102,5 +102,5 @@ pub(super) fn asks_to_wait(asked: &ParsedText) -> bool {
 pub(super) fn wait_for_health(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let is_of_broker = asked.has(C::Session) && context.components.iter().any(|id| id == "broker_session");
     let id = named_part(asked).unwrap_or(if is_of_broker { "broker_session" } else { "bot" });
-    read_call(format!("/api/v1/health/components/{id}?until=green&wait={WAIT}"))
+    read_call(format!("/api/v1/health/components/{id}?until=up&wait={WAIT}"))
 }
