@@ -88,7 +88,8 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
     if has_any(WordList::Destructions) && !question {
         return Some(AskRefusal::Destroy);
     }
-    let (names_trade, names_list) = (is_trade_a_noun(&words), any(&["list", "watchlist", "universe", "targets"]));
+    let (names_trade, names_list) =
+        (is_trade_a_noun(&words), any(&["list", "watchlist", "universe", "targets"]));
     let orders = |phrase: &&String| match phrase.as_str() {
         "trade" => !names_trade,
         "add to" => !names_list,
