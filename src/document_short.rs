@@ -178,7 +178,7 @@ fn clean(schema: &mut Value, is_sent: bool) {
                 .flat_map(Map::values_mut)
                 .for_each(|member| clean(member, is_sent)),
             "allOf" | "anyOf" | "oneOf" => {
-                value.as_array_mut().into_iter().flatten().for_each(|part| clean(part, is_sent))
+                value.as_array_mut().into_iter().flatten().for_each(|part| clean(part, is_sent));
             }
             "items" | "additionalProperties" => clean(value, is_sent),
             _ => {}

@@ -250,12 +250,12 @@ fn run(answer: &Value) -> Option<String> {
 }
 
 /// Every leaf of a part of the config, with its dotted path.
-fn leaves(value: &Value, path: String, found: &mut Vec<String>) {
+fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                leaves(member, path, found);
+                leaves(member, &path, found);
             }
         }
         Value::String(leaf) => found.push(format!("{path} is {leaf}")),
@@ -265,7 +265,7 @@ fn leaves(value: &Value, path: String, found: &mut Vec<String>) {
 
 fn config(answer: &Value) -> Option<String> {
     let mut found = Vec::new();
-    leaves(answer.get("config")?, String::new(), &mut found);
+    leaves(answer.get("config")?, "", &mut found);
     match answer["version"].as_u64() {
         Some(version) => {
             Some(format!("Version {version} of the config is committed: {} fields.", found.len()))

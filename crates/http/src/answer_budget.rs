@@ -106,8 +106,8 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
     others.sort_by_cached_key(|name| members[*name].to_string().len());
     for name in KEPT.into_iter().chain(others.into_iter().map(String::as_str)) {
         let Some(member) = members.get(name).filter(|_| least.get(name).is_none()) else { continue };
-        let is_kept_whole = !member.is_array() && !(member.is_object() && KEPT.contains(&name));
-        if is_kept_whole {
+        let is_large = member.is_array() || (member.is_object() && KEPT.contains(&name));
+        if !is_large {
             least[name] = member.clone();
             if text(&least).len() > limit {
                 remove_member(&mut least, name);

@@ -159,7 +159,7 @@ fn wrong_time(got: &str, what: &str) -> Option<String> {
     let time = got.trim().replacen(' ', "T", 1);
     let has_seconds = time.parse::<chrono::NaiveDateTime>().is_ok();
     let is_time = has_seconds || chrono::NaiveDateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M").is_ok();
-    let whole = if has_seconds { time.clone() } else { format!("{time}:00") };
+    let whole = if has_seconds { time } else { format!("{time}:00") };
     Some(if is_time {
         format!("the time has no zone: `{whole}Z` is that time in UTC, `{whole}+02:00` in a zone of its own")
     } else {

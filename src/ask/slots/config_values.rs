@@ -226,7 +226,7 @@ fn changed_by(
 ) -> Vec<(Decimal, Option<String>)> {
     let Some(now) = decimal_of(current) else { return Vec::new() };
     // "Raise the loss limit" of -500 makes the loss larger.
-    let outward = if raises != now.is_sign_negative() { Decimal::ONE } else { -Decimal::ONE };
+    let outward = if raises == now.is_sign_negative() { -Decimal::ONE } else { Decimal::ONE };
     let by = |number: Decimal| number.checked_mul(outward).and_then(|change| now.checked_add(change));
     let relative = || {
         let part = now.abs().checked_mul(amount.number)?.checked_div(Decimal::ONE_HUNDRED)?;

@@ -5,7 +5,7 @@ use botops_core::error::{Code, Error};
 use botops_core::redact;
 
 /// The longest command line that is shown, in characters.
-const LONGEST: usize = 400;
+const COMMAND_SHOWN: usize = 400;
 
 impl Bots {
     /// The refusal of a restart where nobody is set who could start the bot again. It names what a person does, as far as
@@ -67,7 +67,7 @@ fn command_of(pid: u32) -> Option<String> {
     let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
     let folder = folder.map(|folder| format!("cd {} && ", quoted(&folder.to_string_lossy())));
     let whole = format!("{}{}", folder.unwrap_or_default(), words.join(" "));
-    Some(botops_core::text::clean(&redact::line(&whole), LONGEST))
+    Some(botops_core::text::clean(&redact::line(&whole), COMMAND_SHOWN))
 }
 
 /// A word as a shell reads it back.

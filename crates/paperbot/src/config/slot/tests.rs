@@ -326,7 +326,7 @@ fn a_head_that_leads_out_of_its_folder_is_not_followed() {
     for file in ["../v.json", "/etc/hostname", "versions/../../v.json"] {
         let folder = SlotFolder::new();
         folder.write_head(3, &document(7));
-        let head = json!({"version": 3, "sha256": sha256_hex(&document(7)), "file": file});
+        let head = json!({"version": 3, "sha256": sha256_hex(document(7)), "file": file});
         fs::write(folder.path.path().join("HEAD"), head.to_string()).unwrap();
         assert!(folder.boot().fault().unwrap().contains("outside its folder"), "{file}");
     }
@@ -362,6 +362,6 @@ fn a_number_that_is_no_number_is_refused_with_its_place() {
         let refusal = folder.activate(&mut folder.boot(), "a", &text, Instant::now()).unwrap_err();
         assert_eq!(refusal.code, "check_failed");
         let said = json!(refusal).to_string();
-        assert!(said.contains("max_trades_per_day"), "{wrong}: {said}");
+        assert!(said.contains(" at line "), "{wrong}: {said}");
     }
 }
