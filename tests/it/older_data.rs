@@ -102,7 +102,13 @@ fn compare_answers(place: &str, before: &Value, now: &Value, wrong: &mut Vec<Str
             }
         }
         (Value::Array(before), Value::Array(now)) if before.len() == now.len() => {
-            for (index, (before, now)) in before.iter().zip(now).enumerate() {
+            // Groups with a name come by their net profit since; each has what it had.
+            let like = |before: &Value, index: usize| match before.get("key") {
+                Some(key) => now.iter().find(|one| one.get("key") == Some(key)),
+                None => now.get(index),
+            };
+            for (index, before) in before.iter().enumerate() {
+                let now = like(before, index).unwrap_or(&Value::Null);
                 compare_answers(&format!("{place} {index}"), before, now, wrong);
             }
         }
