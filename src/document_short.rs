@@ -15,10 +15,10 @@ use botops_core::error::Code;
 const IDLE_FORMATS: &[&str] = &["int32", "int64", "double"];
 
 /// The longest explanation of a member of a request, in bytes; a longer one is left to the part.
-const MEMBER_TEXT: usize = 40;
+const MEMBER_TEXT: usize = 24;
 
 /// The longest explanation of a parameter.
-const PARAMETER_TEXT: usize = 90;
+const PARAMETER_TEXT: usize = 64;
 
 /// The document in short.
 pub(crate) fn shorten(published: &Value) -> Value {
