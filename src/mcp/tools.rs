@@ -26,7 +26,7 @@ fn key() -> Value {
 pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "get_summary",
-        description: "Start here: mode, health and why, what is not green, incidents, breaker, account, equity change today, top positions, errors with remedies.",
+        description: "Start here: mode, health and why, what is not green, incidents, breaker, account, positions, errors with remedies.",
         returns: &["mode", "health_status", "warnings", "omitted"],
         routes: &[ToolRoute { path: "/api/v1/summary", ..GET }],
         ..READ
@@ -110,7 +110,7 @@ pub(super) static TOOLS: &[McpTool] = &[
         name: "list_trades",
         description: "Closed trades, newest first: entry, exit, reasons, P&L, config version.",
         properties: || {
-            json!({"symbol": text(), "side": text(), "reason": {"type": "string", "description": "words of exit_reason"},
+            json!({"symbol": text(), "side": text(), "reason": text(),
                 "version": text(), "result": {"type": "string", "enum": ["win", "loss"]}, "since": text(), "from": text(), "to": text(),
                 "before": {"type": "integer"}, "limit": {"type": "integer"}})
         },
@@ -181,7 +181,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     },
     McpTool {
         name: "get_health",
-        description: "System health with causes; alerts; one component, `wait` `until` it is up.",
+        description: "System health with causes; alerts; one component.",
         properties: || {
             json!({"view": {"type": "string", "enum": ["status", "alerts", "components", "recovery"]}, "component": text(),
                 "wait": text(), "until": {"type": "string", "enum": ["green", "up", "changed"]}})
