@@ -234,7 +234,7 @@ pub struct RunStepView {
     /// The input it got, without secrets; `null` before it began.
     #[schema(value_type = Option<Object>)]
     pub input: Option<Value>,
-    /// Its output; `null` before it has one. A large member that stands in the run's answer already is
+    /// Its output; `null` before it has one. A `diff` that stands in the run's answer already is
     /// `{"same_as": "/outputs/diff"}`: the place where it stands.
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
@@ -491,23 +491,23 @@ fn count_runs_before(connection: &Connection, op: &OperationRow) -> rusqlite::Re
         .query_row(params![op.created_ms, op.op_id], |row| row.get(0))
 }
 
-/// Members of a step's output that are smaller are shown wherever they stand.
-const LARGE_MEMBER: usize = 100;
+/// The member of an output that lists the differences of a config change; it may be long.
+const DIFF: &str = "diff";
 
-/// Shows each large member once: in the outputs of the run, or else in the first step that has it.
+/// Shows the same differences once: in the outputs of the run, or else in the first step that has them.
 fn say_once(outputs: &Value, steps: &mut [RunStepView]) {
-    let is_large =
-        |value: &Value| (value.is_array() || value.is_object()) && value.to_string().len() > LARGE_MEMBER;
-    let members = outputs.as_object().into_iter().flatten().filter(|(_, value)| is_large(value));
-    let mut told: Vec<(String, Value)> =
-        members.map(|(name, value)| (format!("/outputs/{name}"), value.clone())).collect();
+    let mut told: Vec<(String, Value)> = Vec::new();
+    if outputs[DIFF].is_array() {
+        told.push((format!("/outputs/{DIFF}"), outputs[DIFF].clone()));
+    }
     for (place, step) in steps.iter_mut().enumerate() {
-        let Some(output) = step.output.as_mut().and_then(Value::as_object_mut) else { continue };
-        for (name, value) in output.iter_mut().filter(|(_, value)| is_large(value)) {
-            match told.iter().find(|(_, known)| known == value) {
-                Some((at, _)) => *value = json!({"same_as": at}),
-                None => told.push((format!("/steps/{place}/output/{name}"), value.clone())),
-            }
+        let output = step.output.as_mut().and_then(|output| output.get_mut(DIFF));
+        let Some(diff) = output.filter(|diff| diff.as_array().is_some_and(|lines| !lines.is_empty())) else {
+            continue;
+        };
+        match told.iter().find(|(_, known)| known == diff) {
+            Some((at, _)) => *diff = json!({"same_as": at}),
+            None => told.push((format!("/steps/{place}/output/{DIFF}"), diff.clone())),
         }
     }
 }
