@@ -15,10 +15,13 @@ use botops_core::error::Code;
 const IDLE_FORMATS: &[&str] = &["int32", "int64", "double"];
 
 /// The longest explanation of a member of a request, in bytes; a longer one is left to the part.
-const MEMBER_TEXT: usize = 24;
+const MEMBER_TEXT: usize = 40;
+
+/// The longest explanation of an operation beside its summary.
+const OPERATION_TEXT: usize = 100;
 
 /// The longest explanation of a parameter.
-const PARAMETER_TEXT: usize = 64;
+const PARAMETER_TEXT: usize = 80;
 
 /// The document in short.
 pub(crate) fn shorten(published: &Value) -> Value {
@@ -69,8 +72,10 @@ fn shorten_operation(operation: &mut Value, statuses: &mut BTreeSet<String>) {
     remove(operation, "x-scope");
     let is_shaped = operation.get("x-shapes").is_some();
     parameters(operation).for_each(shorten_parameter);
-    if let Some(text) = operation.get("description").and_then(Value::as_str) {
-        operation["description"] = json!(first_sentence(text));
+    let text = operation.get("description").and_then(Value::as_str).map(first_sentence);
+    remove(operation, "description");
+    if let Some(text) = text.filter(|text| text.len() <= OPERATION_TEXT) {
+        operation["description"] = json!(text);
     }
     let request = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
     for content in request.into_iter().flat_map(Map::values_mut) {
@@ -170,6 +175,10 @@ fn clean(schema: &mut Value, is_sent: bool) {
     members.remove("propertyNames");
     members.remove("example");
     merge_parts(members);
+    if !is_sent {
+        // Which members an answer always has, its part says.
+        members.remove("required");
+    }
     for (keyword, value) in members.iter_mut() {
         match keyword.as_str() {
             "properties" => value
