@@ -103,7 +103,10 @@ async fn without_a_supervisor_the_setting_is_named_and_no_call_is_offered() {
     kit::until("the summary tells the remedy", LIMIT, || async {
         let summary = get(&botops, "/api/v1/summary").await;
         let calls = summary["next_actions"].as_array().cloned().unwrap_or_default();
-        assert!(calls.iter().all(|call| call["method"] == "GET"), "nothing is offered that acts: {summary:#}");
+        assert!(
+            calls.iter().all(|call| call["method"] == "GET"),
+            "nothing is offered that acts: {summary:#}"
+        );
         warning(&summary, "stands still")
             .is_some_and(|text| text.contains("by hand") && text.contains("BOT_SUPERVISOR"))
     })

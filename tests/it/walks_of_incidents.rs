@@ -68,7 +68,7 @@ async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         peer.set(Peer::Fine);
     };
-    let wait = json!({"component": "quotes", "wait": "50s", "until": "up", "detail": "concise"});
+    let wait = json!({"component": "quotes", "wait": "50s", "until": "up"});
     let (back, ()) = tokio::join!(it.good("get_health", wait), mended);
     assert_ne!(back["status"], "CRITICAL", "{back:#}");
     row(table, "silence it, and wait until it is back", &it, 2, 900);
@@ -100,7 +100,7 @@ async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
     row(table, "which order was refused, and why?", &it, 1, 400);
 
     let mut it = Client::of(&botops);
-    let recent = json!({"since": "1h", "kind": "error,health", "limit": 5, "detail": "concise"});
+    let recent = json!({"since": "1h", "kind": "error,health", "limit": 5});
     let page = it.good("list_events", recent).await;
     assert!(page["items"].as_array().is_some_and(|all| all.len() == 5), "{page:#}");
     row(table, "what happened in the last hour?", &it, 1, 900);
@@ -187,7 +187,7 @@ async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
     row(table, "the bot is gone and nothing starts it", &it, 1, 1_100);
 
     let mut it = Client::of(&botops);
-    let open = it.good("list_incidents", json!({"state": "open", "detail": "concise"})).await;
+    let open = it.good("list_incidents", json!({"state": "open"})).await;
     assert!(open["items"].as_array().is_some_and(|all| !all.is_empty()), "{open:#}");
     row(table, "what is broken now, whole?", &it, 1, 900);
 

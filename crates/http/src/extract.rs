@@ -124,18 +124,27 @@ fn wrong_member(bytes: &[u8], mut pointer: String, error: &serde_json::Error) ->
         pointer.push('/');
         pointer.push_str(name);
     }
-    let got = whole.pointer(&pointer).map_or(Value::Null, shown);
-    if let Some(said) = got.as_str().and_then(|got| wrong_time(got, &what)) {
+    let given = whole.pointer(&pointer).unwrap_or(&Value::Null);
+    let mut got = shown(given);
+    if let Some((text, said)) = given.as_str().and_then(|text| Some((text, wrong_time(text, &what)?))) {
+        if said.contains("no zone") {
+            got = botops_core::text::clean(text, 40).into();
+        }
         what = said;
     }
     let place = format!("line {}, column {}", error.line(), error.column());
     Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, got, what)
 }
 
-/// A value as an error shows it: short, and without what is inside of it.
+/// A value as an error shows it: short, without what is inside of it, and never one that may be a secret that stands in a
+/// wrong place, such as a code or a key.
 fn shown(value: &Value) -> Value {
+    let is_word =
+        |text: &str| text.len() <= 20 && text.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_');
     match value {
-        Value::String(text) => botops_core::text::clean(text, 80).into(),
+        Value::String(text) if is_word(text) => text.clone().into(),
+        Value::String(text) => format!("a text of {} characters", text.chars().count()).into(),
+        Value::Number(number) if number.to_string().len() > 4 => "a number".into(),
         Value::Array(items) => format!("a list of {}", items.len()).into(),
         Value::Object(members) => format!("an object with {} members", members.len()).into(),
         plain => plain.clone(),
