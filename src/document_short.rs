@@ -15,13 +15,13 @@ use botops_core::error::Code;
 const IDLE_FORMATS: &[&str] = &["int32", "int64", "double"];
 
 /// The longest explanation of a member of a request, in bytes; a longer one is left to the part.
-const MEMBER_TEXT: usize = 40;
+const MEMBER_TEXT: usize = 28;
 
 /// The longest explanation of an operation beside its summary.
-const OPERATION_TEXT: usize = 100;
+const OPERATION_TEXT: usize = 80;
 
 /// The longest explanation of a parameter.
-const PARAMETER_TEXT: usize = 80;
+const PARAMETER_TEXT: usize = 60;
 
 /// The document in short.
 pub(crate) fn shorten(published: &Value) -> Value {

@@ -102,10 +102,12 @@ fn actions(incidents: &[Incident]) -> Vec<NextAction> {
     actions
 }
 
-/// The components that are not HEALTHY, worst first; those that others depend on come first in `caused_by` order.
+/// The components that are known not to be HEALTHY, worst first; those that others depend on come first in `caused_by` order.
 pub(crate) fn not_green(parts: &[HealthPart], caused_by: &[String]) -> Vec<NotGreen> {
+    let is_known_bad =
+        |part: &&HealthPart| !matches!(part.status, HealthStatus::Healthy | HealthStatus::Unknown);
     let mut bad: Vec<&HealthPart> =
-        parts.iter().filter(|part| part.status != HealthStatus::Healthy && !part.suspended).collect();
+        parts.iter().filter(|part| is_known_bad(part) && !part.suspended).collect();
     let rank = |part: &HealthPart| match part.status {
         HealthStatus::Down => 0,
         HealthStatus::Critical => 1,

@@ -122,7 +122,7 @@ async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
     let fields = json!({"fields": "circuit_breaker,session,market_status,no_entry_reasons"});
     let state = it.good("get_state", fields).await;
     assert_eq!(state["circuit_breaker"]["resumes_at"], "2099-01-01T00:00:00Z", "{state:#}");
-    row(table, "when will it trade again?", &it, 1, 400);
+    row(table, "when will it trade again?", &it, 1, 450);
     bot.change(|report| (report.circuit_breaker, report.no_entry_reasons) = (None, None));
 
     let mut it = Client::of(&botops);

@@ -141,7 +141,9 @@ fn lasting(mut summary: Value) -> Value {
     }
     strip(&mut summary);
     // Statuses of checks come when they come.
-    for name in ["system_health", "system_health_reason", "config_sync"] {
+    for name in
+        ["system_health", "system_health_reason", "config_sync", "not_green", "incidents", "next_actions"]
+    {
         summary.as_object_mut().unwrap().remove(name);
     }
     summary

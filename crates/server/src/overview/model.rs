@@ -55,7 +55,7 @@ pub struct OverviewExtras {
 pub struct NotGreen {
     /// The id of the component.
     pub component_id: String,
-    /// `WARNING`, `CRITICAL`, `DOWN` or `UNKNOWN`.
+    /// `WARNING`, `CRITICAL` or `DOWN`.
     pub status: String,
     /// Since when it has this status (UTC).
     pub since: DateTime<Utc>,

@@ -168,7 +168,7 @@ pub struct SummaryView {
     pub account: Option<AccountBrief>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
-    /// The components of the health monitoring that are not HEALTHY, worst first, at most three.
+    /// The components of the health monitoring that are WARNING, CRITICAL or DOWN, worst first, at most three.
     pub not_green: Vec<NotGreen>,
     /// Incidents that go on, newest first, then those of the last hour; at most two.
     pub incidents: Vec<IncidentBrief>,
