@@ -332,7 +332,7 @@ fn the_short_document_keeps_calls_arguments_members_and_types() {
                 })
                 .collect();
             fact.limits.retain(|name, value| {
-                !(name == "default" && value == "null") && !(name == "minimum" && value == "0")
+                !(name == "default" && value == "null" || name == "minimum" && value == "0")
             });
             fact
         };

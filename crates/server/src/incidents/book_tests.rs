@@ -47,7 +47,7 @@ impl Told {
         self.tell(EventKind::Health, Severity::High, &format!("{component} is {status}"), data)
     }
 
-    fn health(&mut self, event_type: &str, component: &str, more: Value) -> &mut Self {
+    fn health(&mut self, event_type: &str, component: &str, more: &Value) -> &mut Self {
         let mut data = json!({"event_type": event_type, "component_id": component});
         for (name, value) in more.as_object().unwrap() {
             data[name] = value.clone();
@@ -55,7 +55,7 @@ impl Told {
         self.tell(EventKind::Health, Severity::High, &format!("{event_type} of {component}"), data)
     }
 
-    fn trial(&mut self, state: &str, by: Value) -> &mut Self {
+    fn trial(&mut self, state: &str, by: &Value) -> &mut Self {
         let data = json!({"txn": "txn-7", "state": state, "by": by, "version": 4, "actor": "agent"});
         self.tell(EventKind::Config, Severity::Medium, &format!("config version 4 is {state}"), data)
     }
@@ -102,18 +102,18 @@ impl Told {
 fn a_kill_in_a_trial_under_an_open_alert_is_one_incident() {
     let mut told = Told::new();
     told.status("broker_session", "bot", "CRITICAL");
-    told.after(5).health("alert.firing", "broker_session", json!({"alert_id": "alert-1"}));
-    told.after(5).trial("activating", Value::Null).trial("trial", Value::Null);
+    told.after(5).health("alert.firing", "broker_session", &json!({"alert_id": "alert-1"}));
+    told.after(5).trial("activating", &Value::Null).trial("trial", &Value::Null);
     told.after(20).presence("exited");
-    told.after(1).trial("rolled_back", json!("bot_crash"));
-    told.after(3).status("bot", "bot", "DOWN").health("alert.firing", "bot", json!({"alert_id": "alert-2"}));
-    told.after(30).health("recovery.started", "bot", json!({"handler": "workflow:restart-bot"}));
+    told.after(1).trial("rolled_back", &json!("bot_crash"));
+    told.after(3).status("bot", "bot", "DOWN").health("alert.firing", "bot", &json!({"alert_id": "alert-2"}));
+    told.after(30).health("recovery.started", "bot", &json!({"handler": "workflow:restart-bot"}));
     told.run("started", "running", "recovery").after(4).presence("connected").run(
         "finished",
         "succeeded",
         "recovery",
     );
-    told.after(5).status("bot", "bot", "HEALTHY").health("recovery.succeeded", "bot", json!({}));
+    told.after(5).status("bot", "bot", "HEALTHY").health("recovery.succeeded", "bot", &json!({}));
     told.status("broker_session", "bot", "HEALTHY");
     let incidents = told.expect(1);
     let one = &incidents[0];
@@ -186,11 +186,11 @@ fn what_an_operator_does_is_no_incident_unless_it_fails() {
 #[test]
 fn a_trial_that_was_taken_back_by_itself_is_an_incident_that_is_over_by_itself() {
     let mut told = Told::new();
-    told.trial("trial", Value::Null).after(30).trial("rolled_back", json!("criteria"));
+    told.trial("trial", &Value::Null).after(30).trial("rolled_back", &json!("criteria"));
     let one = told.expect(1).remove(0);
     assert_eq!((one.state, one.timeline.len()), (IncidentState::Quiet, 2));
     let mut told = Told::new();
-    told.trial("trial", Value::Null).after(30).trial("rolled_back", json!("operator"));
+    told.trial("trial", &Value::Null).after(30).trial("rolled_back", &json!("operator"));
     told.expect(0);
 }
 
@@ -238,9 +238,9 @@ fn an_incident_of_any_length_is_bounded() {
         told.after(1).presence("hung").health(
             "alert.firing",
             "bot",
-            json!({"alert_id": format!("alert-{n}")}),
+            &json!({"alert_id": format!("alert-{n}")}),
         );
-        told.health("recovery.started", "bot", json!({"handler": "workflow:restart-bot"}))
+        told.health("recovery.started", "bot", &json!({"handler": "workflow:restart-bot"}))
             .presence("connected");
         told.status(&format!("part-{n}"), "bot", "CRITICAL");
     }
