@@ -24,7 +24,7 @@ fn names(summary: &Value, component: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
-    let (mut bot, folder) = (ScriptedBot::start(), kit::folder());
+    let (bot, folder) = (ScriptedBot::start(), kit::folder());
     bot.keeps_its_config();
     bot.script().alive = true;
     let botops = beside(&bot, &folder, &[("BOT_CHECK_ALLOW", "127.0.0.1")]).await;
@@ -141,6 +141,18 @@ async fn what_breaks_is_known_by_one_call_and_acted_on_by_the_second() {
     row(table, "who paused it, why, and what ends it?", &it, 1, 1_100);
     it.good("control_bot", json!({"verb": "resume", "reason": why})).await;
 
+    println!("\n{table}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_hangs_and_one_that_is_gone_are_known_by_one_call() {
+    let (mut bot, folder) = (ScriptedBot::start(), kit::folder());
+    bot.keeps_its_config();
+    bot.script().alive = true;
+    let botops = beside(&bot, &folder, &[]).await;
+    let mut table = format!("{:44} {:>11} {:>16}\n", "incident", "calls", "tokens");
+    let table = &mut table;
     bot.behave(Behaviour::Stall);
     summary_shows(&botops, "it is hung", |summary| {
         summary["incidents"][0]["state"] == "open"
