@@ -82,7 +82,7 @@ async def sdk(base, key, mode):
     http, client = connect(key)
     async with http, client:
         tools = (await client.list_tools()).tools
-        assert len(tools) == 12, [tool.name for tool in tools]
+        assert len(tools) == 14, [tool.name for tool in tools]
         assert all(tool.output_schema for tool in tools)
         summary = await client.call_tool("get_summary", {})
         assert not summary.is_error and summary.structured_content["mode"] == "paper", summary

@@ -18,7 +18,8 @@ const FILES: [&str; 8] = [
 ];
 
 /// Constants with the row of the page that has their value.
-const ROWS: [(&str, &str); 17] = [
+const ROWS: [(&str, &str); 18] = [
+    ("ROOM_FOR_IDS", "Tokens of a text of `not_green` from which on the id of the alert stands there"),
     ("NEXT_CALLS", "Calls in `next_actions` of the summary"),
     ("MANY_ERRORS", "Failures within that time that make it degraded"),
     ("RECENT", "How long a failure is one of the present"),

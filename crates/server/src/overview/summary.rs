@@ -56,6 +56,9 @@ struct SummaryLimits {
     code: usize,
 }
 
+/// Components of the health have the id of their alert where their texts may have so many tokens.
+const ROOM_FOR_IDS: usize = 24;
+
 /// Next calls at most.
 const NEXT_CALLS: usize = 2;
 
@@ -63,7 +66,7 @@ const NEXT_CALLS: usize = 2;
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 10] = [
+const LIMITS: [SummaryLimits; 11] = [
     SummaryLimits {
         positions: 5,
         errors: 2,
@@ -76,11 +79,22 @@ const LIMITS: [SummaryLimits; 10] = [
         code: WHOLE_CODE,
     },
     SummaryLimits {
+        positions: 5,
+        errors: 2,
+        health: 2,
+        incidents: 1,
+        brief: 24,
+        error_text: 45,
+        warnings: 8,
+        text: 60,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
         positions: 3,
         errors: 2,
-        health: 3,
-        incidents: 2,
-        brief: 24,
+        health: 2,
+        incidents: 1,
+        brief: 16,
         error_text: 30,
         warnings: 8,
         text: 60,
@@ -88,54 +102,54 @@ const LIMITS: [SummaryLimits; 10] = [
     },
     SummaryLimits {
         positions: 3,
-        errors: 1,
-        health: 3,
-        incidents: 2,
-        brief: 20,
-        error_text: 24,
-        warnings: 8,
-        text: 60,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 2,
-        errors: 1,
-        health: 3,
-        incidents: 2,
+        errors: 2,
+        health: 1,
+        incidents: 1,
         brief: 16,
-        error_text: 20,
+        error_text: 30,
         warnings: 8,
         text: 48,
         code: WHOLE_CODE,
     },
     SummaryLimits {
         positions: 2,
-        errors: 1,
-        health: 2,
+        errors: 2,
+        health: 1,
         incidents: 1,
-        brief: 16,
-        error_text: 20,
+        brief: 12,
+        error_text: 30,
         warnings: 6,
         text: 40,
         code: WHOLE_CODE,
     },
     SummaryLimits {
         positions: 2,
-        errors: 1,
-        health: 2,
-        incidents: 1,
-        brief: 16,
-        error_text: 14,
+        errors: 2,
+        health: 1,
+        incidents: 0,
+        brief: 10,
+        error_text: 24,
+        warnings: 6,
+        text: 40,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 2,
+        errors: 2,
+        health: 1,
+        incidents: 0,
+        brief: 8,
+        error_text: 18,
         warnings: 5,
         text: 32,
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 2,
+        positions: 1,
         errors: 1,
         health: 1,
-        incidents: 1,
-        brief: 12,
+        incidents: 0,
+        brief: 8,
         error_text: 14,
         warnings: 5,
         text: 28,
@@ -145,8 +159,8 @@ const LIMITS: [SummaryLimits; 10] = [
         positions: 1,
         errors: 1,
         health: 1,
-        incidents: 1,
-        brief: 10,
+        incidents: 0,
+        brief: 8,
         error_text: 8,
         warnings: 4,
         text: 18,
@@ -156,8 +170,8 @@ const LIMITS: [SummaryLimits; 10] = [
         positions: 1,
         errors: 0,
         health: 1,
-        incidents: 1,
-        brief: 8,
+        incidents: 0,
+        brief: 6,
         error_text: 0,
         warnings: 3,
         text: 12,
@@ -376,6 +390,7 @@ impl<'a> SummarySource<'a> {
                 "/api/v1/state?fields=positions",
             ),
             ("orders", orders, "/api/v1/state?fields=orders"),
+            ("errors", self.error_count.saturating_sub(shown_errors), "/api/v1/errors"),
             (
                 "not_green",
                 self.moment.extras.not_green.len().saturating_sub(view.not_green.len()),
@@ -386,7 +401,6 @@ impl<'a> SummarySource<'a> {
                 self.moment.extras.incidents.len().saturating_sub(view.incidents.len()),
                 "/api/v1/incidents",
             ),
-            ("errors", self.error_count.saturating_sub(shown_errors), "/api/v1/errors"),
             (
                 "warnings",
                 self.state.warnings.len().saturating_sub(view.warnings.len()),
@@ -433,6 +447,8 @@ impl TextClipper {
             component_id: self.clip(&one.component_id),
             since: one.since.trunc_subsecs(0),
             reason: one.reason.as_deref().map(|reason| self.clip(reason)),
+            // An id costs more than the rest: where there is little room, `GET health/alerts` has it.
+            alert_id: one.alert_id.clone().filter(|_| self.tokens >= ROOM_FOR_IDS),
             ..one.clone()
         }
     }
