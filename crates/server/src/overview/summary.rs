@@ -66,7 +66,7 @@ const NEXT_CALLS: usize = 2;
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 11] = [
+const LIMITS: [SummaryLimits; 12] = [
     SummaryLimits {
         positions: 5,
         errors: 2,
@@ -79,7 +79,7 @@ const LIMITS: [SummaryLimits; 11] = [
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 5,
+        positions: 3,
         errors: 2,
         health: 2,
         incidents: 1,
@@ -90,9 +90,9 @@ const LIMITS: [SummaryLimits; 11] = [
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 3,
+        positions: 2,
         errors: 2,
-        health: 2,
+        health: 1,
         incidents: 1,
         brief: 16,
         error_text: 30,
@@ -101,47 +101,58 @@ const LIMITS: [SummaryLimits; 11] = [
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 3,
+        positions: 1,
         errors: 2,
         health: 1,
-        incidents: 1,
-        brief: 16,
+        incidents: 0,
+        brief: 12,
         error_text: 30,
-        warnings: 8,
+        warnings: 6,
         text: 48,
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 2,
-        errors: 2,
-        health: 1,
-        incidents: 1,
-        brief: 12,
-        error_text: 30,
-        warnings: 6,
-        text: 40,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 2,
-        errors: 2,
-        health: 1,
-        incidents: 0,
-        brief: 10,
-        error_text: 24,
-        warnings: 6,
-        text: 40,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 2,
+        positions: 1,
         errors: 2,
         health: 1,
         incidents: 0,
         brief: 8,
-        error_text: 18,
+        error_text: 30,
         warnings: 5,
+        text: 40,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 0,
+        errors: 2,
+        health: 1,
+        incidents: 0,
+        brief: 8,
+        error_text: 30,
+        warnings: 4,
         text: 32,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 0,
+        errors: 2,
+        health: 0,
+        incidents: 0,
+        brief: 0,
+        error_text: 24,
+        warnings: 4,
+        text: 28,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 1,
+        errors: 1,
+        health: 1,
+        incidents: 0,
+        brief: 8,
+        error_text: 30,
+        warnings: 4,
+        text: 24,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -151,8 +162,8 @@ const LIMITS: [SummaryLimits; 11] = [
         incidents: 0,
         brief: 8,
         error_text: 14,
-        warnings: 5,
-        text: 28,
+        warnings: 4,
+        text: 18,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -163,7 +174,7 @@ const LIMITS: [SummaryLimits; 11] = [
         brief: 8,
         error_text: 8,
         warnings: 4,
-        text: 18,
+        text: 14,
         code: 8,
     },
     SummaryLimits {
@@ -370,7 +381,7 @@ impl<'a> SummarySource<'a> {
             no_entry_reasons,
             not_green,
             incidents,
-            next_actions: next_actions(self.moment),
+            next_actions: next_actions(self.moment, limits.incidents > 0),
         };
         view.omitted = self.list_omitted(&view, clipper.cut);
         view
@@ -504,14 +515,15 @@ fn error_brief(repeated: &RepeatedError<'_>, limits: SummaryLimits) -> RecentErr
 }
 
 /// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
-fn next_actions(moment: &StateMoment<'_>) -> Vec<NextAction> {
+fn next_actions(moment: &StateMoment<'_>, has_room_to_look: bool) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
     let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
     let is_free = moment.extras.workflow.is_none();
     let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
     for action in &moment.extras.incident_actions {
         let is_change = action.method != "GET";
-        if !actions.contains(action) && (is_free || !is_change) {
+        let is_wanted = if is_change { is_free } else { has_room_to_look };
+        if !actions.contains(action) && is_wanted {
             actions.push(action.clone());
         }
     }
