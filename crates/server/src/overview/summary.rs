@@ -66,7 +66,7 @@ const NEXT_CALLS: usize = 2;
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 12] = [
+const LIMITS: [SummaryLimits; 13] = [
     SummaryLimits {
         positions: 5,
         errors: 2,
@@ -145,14 +145,25 @@ const LIMITS: [SummaryLimits; 12] = [
         code: WHOLE_CODE,
     },
     SummaryLimits {
-        positions: 1,
-        errors: 1,
-        health: 1,
+        positions: 0,
+        errors: 2,
+        health: 0,
         incidents: 0,
-        brief: 8,
-        error_text: 30,
+        brief: 0,
+        error_text: 14,
         warnings: 4,
         text: 24,
+        code: WHOLE_CODE,
+    },
+    SummaryLimits {
+        positions: 0,
+        errors: 2,
+        health: 0,
+        incidents: 0,
+        brief: 0,
+        error_text: 10,
+        warnings: 4,
+        text: 20,
         code: WHOLE_CODE,
     },
     SummaryLimits {
