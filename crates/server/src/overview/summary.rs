@@ -66,7 +66,7 @@ const NEXT_CALLS: usize = 2;
 const WHOLE_CODE: usize = 40;
 
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 13] = [
+const LIMITS: [SummaryLimits; 12] = [
     SummaryLimits {
         positions: 5,
         errors: 2,
@@ -140,7 +140,7 @@ const LIMITS: [SummaryLimits; 13] = [
         incidents: 0,
         brief: 0,
         error_text: 24,
-        warnings: 4,
+        warnings: 3,
         text: 28,
         code: WHOLE_CODE,
     },
@@ -151,8 +151,8 @@ const LIMITS: [SummaryLimits; 13] = [
         incidents: 0,
         brief: 0,
         error_text: 14,
-        warnings: 4,
-        text: 24,
+        warnings: 2,
+        text: 20,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -161,20 +161,9 @@ const LIMITS: [SummaryLimits; 13] = [
         health: 0,
         incidents: 0,
         brief: 0,
-        error_text: 10,
-        warnings: 4,
-        text: 20,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 1,
-        errors: 1,
-        health: 1,
-        incidents: 0,
-        brief: 8,
-        error_text: 14,
-        warnings: 4,
-        text: 18,
+        error_text: 8,
+        warnings: 2,
+        text: 12,
         code: WHOLE_CODE,
     },
     SummaryLimits {
@@ -184,19 +173,19 @@ const LIMITS: [SummaryLimits; 13] = [
         incidents: 0,
         brief: 8,
         error_text: 8,
-        warnings: 4,
+        warnings: 3,
         text: 14,
         code: 8,
     },
     SummaryLimits {
-        positions: 1,
-        errors: 0,
-        health: 1,
+        positions: 0,
+        errors: 1,
+        health: 0,
         incidents: 0,
-        brief: 6,
-        error_text: 0,
-        warnings: 3,
-        text: 12,
+        brief: 0,
+        error_text: 6,
+        warnings: 2,
+        text: 8,
         code: 8,
     },
     SummaryLimits {
