@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(given: GivenAmount, field: &str, expected: &str) {
+    fn check(given: &GivenAmount, field: &str, expected: &str) {
         let field = AmountUnit::of_field("x", Some(&json!({"x-unit": field})));
         assert_eq!(given.in_unit(&field), ConvertedAmount::Exact(expected.parse().unwrap()));
     }
@@ -244,16 +244,16 @@ mod tests {
     #[test]
     fn an_amount_comes_in_the_unit_of_its_field() {
         use AmountUnit as U;
-        check(amount("1", U::Percent), "part of equity", "0.01");
-        check(amount("1", U::Percent), "%", "1");
-        check(amount("50", U::BasisPoints), "%", "0.5");
-        check(amount("100", U::BasisPoints), "part of the price", "0.01");
-        check(amount("2", U::Minutes), "s", "120");
-        check(amount("1500", U::Milliseconds), "s", "1.5");
-        check(amount("500", U::Money("$".to_owned())), "USD", "500");
-        check(amount("0.02", U::Plain), "part of equity", "0.02");
-        check(amount("4", U::Named("trades".to_owned())), "trades", "4");
-        check(amount("0.2", U::Percent), "bps or USD", "20");
+        check(&amount("1", U::Percent), "part of equity", "0.01");
+        check(&amount("1", U::Percent), "%", "1");
+        check(&amount("50", U::BasisPoints), "%", "0.5");
+        check(&amount("100", U::BasisPoints), "part of the price", "0.01");
+        check(&amount("2", U::Minutes), "s", "120");
+        check(&amount("1500", U::Milliseconds), "s", "1.5");
+        check(&amount("500", U::Money("$".to_owned())), "USD", "500");
+        check(&amount("0.02", U::Plain), "part of equity", "0.02");
+        check(&amount("4", U::Named("trades".to_owned())), "trades", "4");
+        check(&amount("0.2", U::Percent), "bps or USD", "20");
     }
 
     #[test]
