@@ -6,7 +6,7 @@ use crate::handles::FeatureHandles;
 use botops_core::error::NextAction;
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_server::health::{HealthPart, HealthStatus};
-use botops_server::incidents::{Incident, NowKnown, PartNow, RecoveryNow, WhoMustAct};
+use botops_server::incidents::{Incident, NowKnown, PartNow, RecoveryNow};
 use botops_server::overview::{BeyondLimit, IncidentBrief, NotGreen};
 
 /// How often what health knows is passed on.
@@ -79,11 +79,7 @@ fn brief(incident: &Incident) -> IncidentBrief {
         ended_at: incident.ended_at,
         cause: incident.title.clone(),
         tried,
-        who_must_act: match incident.who_must_act {
-            WhoMustAct::Nobody => "nobody",
-            WhoMustAct::Recovery => "recovery",
-            WhoMustAct::Person => "person",
-        },
+        who_must_act: incident.who_must_act.as_str(),
         person_must: incident.person_must.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use tokio::sync::watch;
@@ -19,6 +19,10 @@ use botops_core::tasks::{OnFailure, Tasks};
 
 /// How often what is known now is looked at.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the position alone is stored. What was read since an incident changed last is read again by the next start,
+/// with the same result: a bot that trades must not cost a write for each of its events.
+const POSITION_EVERY: Duration = Duration::from_secs(60);
 
 /// Events that are taken at a time.
 const BATCH: usize = 500;
@@ -73,7 +77,8 @@ struct Follower {
     unstored: Vec<Incident>,
     /// Incidents that ended within the last hour, newest first.
     recent: Vec<Incident>,
-    is_position_stored: bool,
+    /// The number that is stored, and when that was.
+    stored: (u64, Instant),
 }
 
 impl Incidents {
@@ -102,7 +107,7 @@ impl Incidents {
             cursor: position.seq,
             unstored: Vec::new(),
             recent,
-            is_position_stored: true,
+            stored: (position.seq, Instant::now()),
         };
         let inner = Arc::new(IncidentsInner {
             store,
@@ -190,7 +195,6 @@ impl Follower {
         for event in &page.items {
             self.book.take(event);
         }
-        self.is_position_stored &= page.next == self.cursor;
         self.cursor = page.next;
         !page.items.is_empty() && page.next < page.latest
     }
@@ -211,20 +215,20 @@ impl Follower {
         if is_news || self.recent.len() != before {
             inner.shown.send_replace(Arc::new(self.shown()));
         }
-        if self.unstored.is_empty() && self.is_position_stored {
+        let (stored_seq, stored_at) = self.stored;
+        let is_position_due = stored_seq != self.cursor && stored_at.elapsed() >= POSITION_EVERY;
+        if self.unstored.is_empty() && !is_position_due {
             return;
         }
-        let (incidents, position) = (
-            std::mem::take(&mut self.unstored),
-            Position { seq: self.cursor, memory: self.book.memory().clone() },
-        );
+        let incidents = std::mem::take(&mut self.unstored);
+        let position = Position { seq: self.cursor, memory: self.book.memory().clone() };
         let rows = incidents.clone();
         let stored =
             inner.store.write(move |connection| Ok(table::store(connection, &rows, &position)?)).await;
-        if stored.is_err() {
-            self.unstored = incidents;
+        match stored {
+            Ok(()) => self.stored = (self.cursor, Instant::now()),
+            Err(_) => self.unstored = incidents,
         }
-        self.is_position_stored = stored.is_ok();
     }
 
     fn shown(&self) -> Vec<Incident> {

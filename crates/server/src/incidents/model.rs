@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::reading::ROOTS;
 use botops_contract::{EventKind, Severity};
 use botops_core::error::NextAction;
 
@@ -42,6 +43,17 @@ pub enum WhoMustAct {
     Recovery,
     /// A person: `person_must` says what to do.
     Person,
+}
+
+impl WhoMustAct {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Recovery => "recovery",
+            Self::Person => "person",
+        }
+    }
 }
 
 /// What began it, in the words of the event.
@@ -171,7 +183,7 @@ impl Incident {
 
     /// Whether it is about the bot itself: that it is there, and its health.
     pub fn is_of_bot(&self) -> bool {
-        self.components.keys().any(|component| ["presence", "bot"].contains(&component.as_str()))
+        self.components.keys().any(|component| ROOTS.contains(&component.as_str()))
     }
 
     /// The number of the event that began it.

@@ -19,7 +19,7 @@ pub(super) const WORKFLOW: &str = "workflow";
 pub(super) const BOT: &str = "bot";
 
 /// Components that say whether the bot works at all.
-pub(super) const ROOTS: [&str; 3] = [PRESENCE, BOT, "trading_loop"];
+pub(super) const ROOTS: [&str; 2] = [PRESENCE, BOT];
 
 /// Components of a bot that fall ill together: its session, what it may trade, and its breaker.
 pub(super) const TOGETHER: [&str; 2] = ["broker_session", "trading"];
