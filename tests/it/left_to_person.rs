@@ -147,8 +147,25 @@ async fn a_bot_that_health_calls_critical_is_not_healthy_in_the_same_answer() {
     botops.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn attempts_that_are_used_up_are_told_in_the_summary() {
+/// A checker whose recovery ran as often as it may, and helped never.
+pub(crate) struct UsedUp {
+    pub(crate) botops: Running,
+    _bot: ScriptedBot,
+    _folder: TempDir,
+    _peer: Stub,
+}
+
+impl UsedUp {
+    /// Ends botops; a run may still be at work.
+    pub(crate) async fn end(self) {
+        tokio::time::timeout(Duration::from_secs(60), self.botops.stop()).await.unwrap();
+    }
+}
+
+const OF_FEED: &str = "/api/v1/health/recovery/feed";
+
+/// `feed` is broken, and its recovery has made its three attempts.
+pub(crate) async fn with_used_up_attempts() -> UsedUp {
     let (bot, folder) = (ScriptedBot::start(), kit::folder());
     bot.script().refuse = Some(refusal("loop_busy", "a rebalance is under way"));
     let mend = "workflow: v1\nid: mend\ntitle: Mend\nrisk: disruptive\nparams:\n  type: object\n  additionalProperties: false\n\
@@ -163,25 +180,31 @@ async fn attempts_that_are_used_up_are_told_in_the_summary() {
     checker["recovery_workflow"] = json!("mend");
     add(&botops, &checker).await;
     component_is(&botops, "feed", "CRITICAL").await;
-    let path = "/api/v1/health/recovery/feed";
     for attempt in 1..=3 {
-        let (status, body) = botops.send(Method::POST, path, &json!({"action": "run"})).await;
+        let (status, body) = botops.send(Method::POST, OF_FEED, &json!({"action": "run"})).await;
         assert_eq!(status, 200, "{body}");
         kit::until("the attempt is over", LIMIT, || async {
-            let shown = get(&botops, path).await;
+            let shown = get(&botops, OF_FEED).await;
             shown["attempts"] == attempt && shown["state"] != "running"
         })
         .await;
     }
-    let shown = get(&botops, path).await;
+    UsedUp { botops, _bot: bot, _folder: folder, _peer: peer }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_are_used_up_are_told_in_the_summary() {
+    let world = with_used_up_attempts().await;
+    let botops = &world.botops;
+    let shown = get(botops, OF_FEED).await;
     assert_eq!(shown["state"], "exhausted", "{shown:#}");
     assert!(shown["last_outcome"].as_str().unwrap().contains("rebalance"), "{shown:#}");
     kit::until("the summary tells it", LIMIT, || async {
-        let summary = get(&botops, "/api/v1/summary").await;
+        let summary = get(botops, "/api/v1/summary").await;
         let told = warning(&summary, "Recovery of feed made 3 attempts, and none helped");
         told.is_some_and(|text| text.ends_with("A person must put feed right."))
     })
     .await;
-    assert!(get(&botops, path).await["left_to_person"].as_str().unwrap().contains("3 attempts"));
-    tokio::time::timeout(Duration::from_secs(60), botops.stop()).await.unwrap();
+    assert!(get(botops, OF_FEED).await["left_to_person"].as_str().unwrap().contains("3 attempts"));
+    world.end().await;
 }

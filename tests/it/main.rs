@@ -76,5 +76,6 @@ mod unreadable_storm;
 mod unreadable_trades;
 mod walks;
 mod walks_of_incidents;
+mod walks_of_records;
 mod workflows;
 mod zoo;

@@ -217,13 +217,18 @@ impl DeathEvidence<'_> {
         if self.is_restarting {
             return UnaskedRestart::held(Restarting, "The bot is being restarted already.");
         }
+        let named = self.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
         if !self.ever_seen {
-            return UnaskedRestart::held(
-                NeverSeen,
-                format!(
+            let sentence = match self.process {
+                ProcessState::Alive | ProcessState::Stopped => format!(
+                    "The bot has never answered on {address}, though its process{named} runs: its own log may say why; end \
+                     the process before you start it anew."
+                ),
+                _ => format!(
                     "The bot has never answered on {address}: start it, or set BOT_IPC_SOCKET or BOT_IPC_URL."
                 ),
-            );
+            };
+            return UnaskedRestart::held(NeverSeen, sentence);
         }
         if !self.tells_starts_apart {
             return UnaskedRestart::held(
@@ -232,7 +237,6 @@ impl DeathEvidence<'_> {
                  not be told from the old one: look whether it runs, and start it yourself.",
             );
         }
-        let named = self.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
         let death = match self.process {
             _ if self.claimed.is_some() => Err((
                 Unseen,
@@ -386,6 +390,13 @@ mod tests {
         check(&DeathEvidence { ever_seen: false, ..gone.clone() }, Err(HoldReason::NeverSeen));
         check(&DeathEvidence { is_restarting: true, ..gone.clone() }, Err(HoldReason::Restarting));
         check(&DeathEvidence { can_start: false, driver: "none", ..gone }, Err(HoldReason::NoSupervisor));
+    }
+
+    #[test]
+    fn a_bot_that_never_answered_and_runs_is_not_told_to_be_started() {
+        let unseen = DeathEvidence { ever_seen: false, process: ProcessState::Alive, pid: Some(41), ..hung() };
+        let sentence = unseen.decide().sentence;
+        assert!(sentence.contains("its process 41 runs") && !sentence.contains("start it, or"), "{sentence}");
     }
 
     #[test]

@@ -273,8 +273,8 @@ mod tests {
         insert_trades(&connection, "other", "one", &all).unwrap();
         connection
             .execute(
-                "INSERT INTO trades SELECT bot_id, 'one', seq, symbol, closed_us, body FROM trades
-                 WHERE bot_id = 'b' AND seq < 3",
+                "INSERT INTO trades(bot_id, account_id, seq, symbol, closed_us, body)
+                 SELECT bot_id, 'one', seq, symbol, closed_us, body FROM trades WHERE bot_id = 'b' AND seq < 3",
                 [],
             )
             .unwrap();

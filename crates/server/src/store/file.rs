@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/010_event_places.sql"),
     include_str!("migrations/011_incidents.sql"),
     include_str!("migrations/012_trade_lists.sql"),
+    include_str!("migrations/013_trade_lists_from_indexes.sql"),
 ];
 
 /// Why the file could not be opened.
