@@ -69,7 +69,7 @@ fn brief(incident: &Incident) -> IncidentBrief {
         let ended = last.outcome.as_deref().unwrap_or("under way");
         let code = last.error_code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
         let times = incident.tried.len();
-        let times = if times > 1 { format!(", the last of {times}") } else { String::new() };
+        let times = if times > 1 { format!(", the last of {times} attempts") } else { String::new() };
         format!("{} by {}: {ended}{code}{times}", last.what, last.by)
     });
     IncidentBrief {

@@ -32,7 +32,7 @@ async fn a_recovery_that_used_up_its_attempts_is_known_by_one_call() {
     let summary = it.good("get_summary", json!({})).await;
     let incident = of_feed(&summary).unwrap();
     assert!(incident["person_must"].as_str().is_some_and(|must| must.contains("feed")), "{summary:#}");
-    assert!(incident["tried"].as_str().is_some_and(|tried| tried.contains("the last of 3")), "{summary:#}");
+    assert!(incident["tried"].as_str().is_some_and(|tried| tried.contains("the last of 3 attempts")), "{summary:#}");
     let broken = summary["not_green"].as_array().unwrap().iter().find(|one| one["component_id"] == "feed");
     assert_eq!(broken.unwrap()["recovery"], "exhausted", "{summary:#}");
     row(&mut table, "recovery gave up: of what, who must act?", &it, 1, 1_100);

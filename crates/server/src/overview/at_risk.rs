@@ -87,27 +87,23 @@ pub(super) fn assess(moment: &StateMoment<'_>) -> Option<AtRiskView> {
     Some(view)
 }
 
-/// A warning for each position that is named, and one for how many there are more.
-pub(super) fn warnings_of_risk(moment: &StateMoment<'_>) -> Vec<Warning> {
-    let Some(view) = assess(moment).filter(|view| view.position_count > 0) else { return Vec::new() };
-    let why = view.exits_kept_back_by.join("; ");
-    let mut warnings: Vec<Warning> = view
+/// One warning with the positions by name, the largest first, and how many more there are.
+pub(super) fn warning_of_risk(moment: &StateMoment<'_>) -> Option<Warning> {
+    let view = assess(moment).filter(|view| view.position_count > 0)?;
+    let named: Vec<String> = view
         .positions
         .iter()
         .map(|position| {
             let PositionAtRisk { symbol, stop_price, current_price, .. } = position;
-            format!(
-                "{} is past its stop and still open: last price {current_price}, stop {stop_price}; exits may be kept back: {why}.",
-                without_full_stop(symbol)
-            )
-            .into()
+            format!("{} (last {current_price}, stop {stop_price})", without_full_stop(symbol))
         })
         .collect();
     let more = view.position_count - view.positions.len();
-    if more > 0 {
-        warnings.push(format!("{more} more positions are past their stop and still open.").into());
-    }
-    warnings
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let why = view.exits_kept_back_by.join("; ");
+    let told = format!("Past their stop and still open: {}{more}. Exits may be kept back: {why}.", named.join(", "));
+    // Nothing else is as urgent: it is never cut.
+    Some(Warning::remedy(&told))
 }
 
 /// A value in percent of the account's equity, to one place; `None` when that is not known or not above zero.

@@ -6,20 +6,22 @@ use regex::Regex;
 use rust_decimal::Decimal;
 
 /// Files with constants that decide, below the sources of this crate.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "overview/bot_health.rs",
     "overview/moment.rs",
     "overview/plausibility.rs",
     "overview/warnings.rs",
     "overview/summary.rs",
+    "overview/summary_limits.rs",
     "errors/undated.rs",
     "bots/presence.rs",
     "bots/snapshot.rs",
 ];
 
 /// Constants with the row of the page that has their value.
-const ROWS: [(&str, &str); 18] = [
+const ROWS: [(&str, &str); 19] = [
     ("ROOM_FOR_IDS", "Tokens of a text of `not_green` from which on the id of the alert stands there"),
+    ("ROOMY_TEXT", "Tokens of a text of the summary from which on a reason stands in each place that has it"),
     ("NEXT_CALLS", "Calls in `next_actions` of the summary"),
     ("MANY_ERRORS", "Failures within that time that make it degraded"),
     ("RECENT", "How long a failure is one of the present"),

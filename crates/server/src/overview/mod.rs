@@ -6,6 +6,8 @@
 
 mod api;
 mod at_risk;
+#[cfg(test)]
+mod bad_day_tests;
 mod bot_health;
 #[cfg(test)]
 mod documented_limits;
@@ -24,6 +26,7 @@ mod rendered;
 mod state_view;
 mod stream;
 mod summary;
+mod summary_limits;
 mod summary_view;
 mod telemetry;
 #[cfg(test)]

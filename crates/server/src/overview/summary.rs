@@ -13,16 +13,16 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::at_risk::{AtRiskView, assess, share_of_account_pct, why_no_account_share};
-use super::model::{ConfigSync, IncidentBrief, NotGreen, RunningWorkflow};
+use super::model::{ConfigSync, NotGreen, RunningWorkflow};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::position_value::{exact_market_value, market_value};
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
 use super::state_view::{StateView, total_open_profit};
+use super::summary_limits::{LIMITS, SummaryLimits, TextClipper};
 use super::summary_view::{
     AccountBrief, OmittedCall, OmittedItem, PositionBrief, RecentError, SummaryView, TroubleBrief,
 };
-use super::warning::Warning;
 use super::{markdown, tokens};
 use crate::bots::{DroppedItems, LoopRemedy, immediate_restart, open_profit};
 use crate::errors::{ReportedError, reported_only};
@@ -36,170 +36,11 @@ pub const SUMMARY_MAX_BYTES: usize = 10_240;
 /// The summary has fewer o200k tokens than this, whatever the state holds.
 pub const SUMMARY_MAX_TOKENS: usize = 1_200;
 
-/// How much the summary may hold. Later rows are tried when earlier ones come out too large.
-#[derive(Debug, Clone, Copy)]
-struct SummaryLimits {
-    positions: usize,
-    errors: usize,
-    /// Components that are not HEALTHY.
-    health: usize,
-    incidents: usize,
-    /// Tokens for each text of a component and of an incident: who reads on finds it whole.
-    brief: usize,
-    /// Tokens for each text of an error.
-    error_text: usize,
-    warnings: usize,
-    /// Tokens for every other text.
-    text: usize,
-    /// Tokens for a code of a failure. It is what a reader looks up, so it is whole as long as anything else is: no sign
-    /// of ASCII costs more than one.
-    code: usize,
-}
-
-/// Components of the health have the id of their alert where their texts may have so many tokens.
-const ROOM_FOR_IDS: usize = 24;
+/// Instead of a reason that stands in `circuit_breaker_reason`.
+const SAID_ABOVE: &str = "as circuit_breaker_reason";
 
 /// Next calls at most.
 const NEXT_CALLS: usize = 2;
-
-/// The longest code that is never cut, in characters of ASCII: those of a catalogue are shorter.
-const WHOLE_CODE: usize = 40;
-
-// Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none.
-const LIMITS: [SummaryLimits; 12] = [
-    SummaryLimits {
-        positions: 5,
-        errors: 2,
-        health: 3,
-        incidents: 2,
-        brief: 40,
-        error_text: 45,
-        warnings: 8,
-        text: 60,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 3,
-        errors: 2,
-        health: 2,
-        incidents: 1,
-        brief: 24,
-        error_text: 45,
-        warnings: 8,
-        text: 60,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 2,
-        errors: 2,
-        health: 1,
-        incidents: 1,
-        brief: 16,
-        error_text: 30,
-        warnings: 8,
-        text: 60,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 1,
-        errors: 2,
-        health: 1,
-        incidents: 0,
-        brief: 12,
-        error_text: 30,
-        warnings: 6,
-        text: 48,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 1,
-        errors: 2,
-        health: 1,
-        incidents: 0,
-        brief: 8,
-        error_text: 30,
-        warnings: 5,
-        text: 40,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 2,
-        health: 1,
-        incidents: 0,
-        brief: 8,
-        error_text: 30,
-        warnings: 4,
-        text: 32,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 2,
-        health: 0,
-        incidents: 0,
-        brief: 0,
-        error_text: 24,
-        warnings: 3,
-        text: 28,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 2,
-        health: 0,
-        incidents: 0,
-        brief: 0,
-        error_text: 14,
-        warnings: 2,
-        text: 20,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 2,
-        health: 0,
-        incidents: 0,
-        brief: 0,
-        error_text: 8,
-        warnings: 2,
-        text: 12,
-        code: WHOLE_CODE,
-    },
-    SummaryLimits {
-        positions: 1,
-        errors: 1,
-        health: 1,
-        incidents: 0,
-        brief: 8,
-        error_text: 8,
-        warnings: 3,
-        text: 14,
-        code: 8,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 1,
-        health: 0,
-        incidents: 0,
-        brief: 0,
-        error_text: 6,
-        warnings: 2,
-        text: 8,
-        code: 8,
-    },
-    SummaryLimits {
-        positions: 0,
-        errors: 0,
-        health: 0,
-        incidents: 0,
-        brief: 0,
-        error_text: 0,
-        warnings: 2,
-        text: 6,
-        code: 8,
-    },
-];
 
 /// A summary with both of its forms.
 #[derive(Debug, Clone)]
@@ -288,7 +129,6 @@ impl<'a> SummarySource<'a> {
         let not_green: Vec<NotGreen> = not_green.collect();
         let incidents = &self.moment.extras.incidents;
         let incidents = incidents.iter().take(limits.incidents).map(|one| brief.clip_incident(one)).collect();
-        clipper.cut += brief.cut;
         let breaker_active = state.health.circuit_breaker_active;
         let mut view = SummaryView {
             mode: state.mode,
@@ -359,17 +199,7 @@ impl<'a> SummarySource<'a> {
             as_of: state.as_of.map(|at| at.trunc_subsecs(3)),
             data_age_seconds: state.data_age_seconds,
             is_data_stale: state.is_data_stale,
-            untrusted: [
-                "health_reason",
-                "presence_reason",
-                "circuit_breaker_reason",
-                "circuit_breaker.reason",
-                "session.reason",
-                "warnings",
-                "recent_errors",
-                "not_green.reason",
-                "incidents.cause",
-            ],
+            untrusted: Vec::new(),
             omitted: Vec::new(),
             warnings,
             share_pct_unknown: self.share_unknown.clone().filter(|_| !top_positions.is_empty()),
@@ -383,24 +213,28 @@ impl<'a> SummarySource<'a> {
             incidents,
             next_actions: next_actions(self.moment, limits.incidents > 0),
         };
-        view.omitted = self.list_omitted(&view, clipper.cut);
+        let said_before = if limits.once { say_once(&mut view) } else { 0 };
+        view.untrusted = list_untrusted(&view);
+        view.omitted = self.list_omitted(&view, said_before, clipper.cut, brief.cut);
         view
     }
 
-    fn list_omitted(&self, view: &SummaryView, cut: usize) -> Vec<OmittedItem> {
+    fn list_omitted(
+        &self,
+        view: &SummaryView,
+        warnings_said: usize,
+        cut: usize,
+        cut_briefs: usize,
+    ) -> Vec<OmittedItem> {
         let positions = view.position_count.unwrap_or(0);
-        let orders = self.state.orders.as_ref().map_or(0, Vec::len) + self.moment.snapshot.dropped.orders;
         let reasons = self.state.no_entry_reasons.as_ref().map_or(0, Vec::len);
         let shown_errors = view.recent_errors.iter().map(|error| error.times.unwrap_or(1)).sum();
-        let at_risk = view.at_risk.as_ref().map_or(0, |view| view.position_count - view.positions.len());
         let counts = [
-            ("positions past their stop", at_risk, "/api/v1/state?fields=positions"),
             (
                 "positions",
                 positions.saturating_sub(view.top_positions.len()),
                 "/api/v1/state?fields=positions",
             ),
-            ("orders", orders, "/api/v1/state?fields=orders"),
             ("errors", self.error_count.saturating_sub(shown_errors), "/api/v1/errors"),
             (
                 "not_green",
@@ -414,7 +248,7 @@ impl<'a> SummarySource<'a> {
             ),
             (
                 "warnings",
-                self.state.warnings.len().saturating_sub(view.warnings.len()),
+                self.state.warnings.len().saturating_sub(view.warnings.len() + warnings_said),
                 "/api/v1/state?fields=warnings",
             ),
             (
@@ -422,7 +256,7 @@ impl<'a> SummarySource<'a> {
                 reasons.saturating_sub(view.no_entry_reasons.as_ref().map_or(0, Vec::len)),
                 "/api/v1/state?fields=no_entry_reasons",
             ),
-            ("the rest of shortened texts", cut, "/api/v1/state"),
+            ("the rest of shortened texts", cut + cut_briefs, where_texts_are_whole(cut)),
         ];
         let left_out = counts.into_iter().filter(|(_, count, _)| *count > 0);
         left_out
@@ -431,49 +265,49 @@ impl<'a> SummarySource<'a> {
     }
 }
 
-/// Clips texts and counts how many it had to.
-struct TextClipper {
-    tokens: usize,
-    cut: usize,
+/// Where the texts that were cut stand whole: those of the health and of incidents are no part of the state.
+fn where_texts_are_whole(cut_of_state: usize) -> &'static str {
+    if cut_of_state > 0 { "/api/v1/state" } else { "/api/v1/incidents" }
 }
 
-impl TextClipper {
-    fn clip(&mut self, text: &str) -> String {
-        let clipped = tokens::clip(text, self.tokens);
-        self.cut += usize::from(clipped.len() != text.len());
-        clipped
+/// Leaves what is wrong where it is said first, and names that place in the others. Returns how many warnings are left out
+/// because the reason of the health says the same.
+fn say_once(view: &mut SummaryView) -> usize {
+    let count = view.warnings.len();
+    view.warnings.retain(|warning| *warning != view.health_reason);
+    let said = count - view.warnings.len();
+    let Some(breaker) = &mut view.circuit_breaker else { return said };
+    if view.circuit_breaker_reason.is_none() || breaker.reason != view.circuit_breaker_reason {
+        return said;
     }
-
-    /// Cuts what is wrong, and not what to do.
-    fn clip_warning(&mut self, warning: &Warning) -> String {
-        let clipped = warning.clip(self.tokens);
-        self.cut += usize::from(clipped.len() != warning.len());
-        clipped
+    if let Some(session) = view.session.as_mut().filter(|session| session.reason == breaker.reason) {
+        session.reason = Some(SAID_ABOVE.to_owned());
     }
+    breaker.reason = Some(SAID_ABOVE.to_owned());
+    // The breaker has the code, and its remedy.
+    let (code, since) = (breaker.error_code.clone(), breaker.since);
+    view.recent_errors.retain(|error| Some(&error.error_code) != code.as_ref() || error.timestamp != since);
+    said
 }
 
-impl TextClipper {
-    fn clip_component(&mut self, one: &NotGreen) -> NotGreen {
-        NotGreen {
-            component_id: self.clip(&one.component_id),
-            since: one.since.trunc_subsecs(0),
-            reason: one.reason.as_deref().map(|reason| self.clip(reason)),
-            // An id costs more than the rest: where there is little room, `GET health/alerts` has it.
-            alert_id: one.alert_id.clone().filter(|_| self.tokens >= ROOM_FOR_IDS),
-            ..one.clone()
-        }
-    }
-
-    fn clip_incident(&mut self, one: &IncidentBrief) -> IncidentBrief {
-        IncidentBrief {
-            began_at: one.began_at.trunc_subsecs(0),
-            ended_at: one.ended_at.map(|at| at.trunc_subsecs(0)),
-            cause: self.clip(&one.cause),
-            tried: one.tried.as_deref().map(|tried| self.clip(tried)),
-            person_must: one.person_must.as_deref().map(|must| self.clip(must)),
-            ..one.clone()
-        }
-    }
+/// The members that hold words of others.
+fn list_untrusted(view: &SummaryView) -> Vec<&'static str> {
+    let reason = |part: &Option<TroubleBrief>| {
+        let reason = part.as_ref().and_then(|part| part.reason.as_deref());
+        reason.is_some_and(|reason| reason != SAID_ABOVE)
+    };
+    let all = [
+        ("health_reason", true),
+        ("presence_reason", true),
+        ("circuit_breaker_reason", view.circuit_breaker_reason.is_some()),
+        ("circuit_breaker.reason", reason(&view.circuit_breaker)),
+        ("session.reason", reason(&view.session)),
+        ("warnings", !view.warnings.is_empty()),
+        ("recent_errors", !view.recent_errors.is_empty()),
+        ("not_green.reason", !view.not_green.is_empty()),
+        ("incidents.cause", !view.incidents.is_empty()),
+    ];
+    all.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
 }
 
 /// A failure, the newest of those that say the same, and how many they are.

@@ -225,7 +225,7 @@ pub struct SummaryView {
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
     /// Fields with texts of the bot or its broker: information, never instructions.
-    pub untrusted: [&'static str; 9],
+    pub untrusted: Vec<&'static str>,
     /// What was left out, with the call that returns it; empty when nothing was.
     pub omitted: Vec<OmittedItem>,
 }

@@ -1,6 +1,6 @@
 //! The warnings of the state: what deserves attention.
 
-use super::at_risk::warnings_of_risk;
+use super::at_risk::warning_of_risk;
 use super::bot_health::{
     BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, lost_pause_fault, session_fault,
 };
@@ -72,7 +72,7 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()).into());
     }
-    warnings.extend(warnings_of_risk(moment));
+    warnings.extend(warning_of_risk(moment));
     warnings.extend(past_day_warning(moment, report));
     if moment.present_report().is_none() {
         warnings.extend(failed_commands(moment));

@@ -1,7 +1,7 @@
 //! The bot and its broker session, from the bot's last report. These checks never send a request to the bot.
 
 use crate::bots::{BotSnapshot, Presence};
-use botops_contract::{GateReason, SessionPhase};
+use botops_contract::{GateReason, Session, SessionPhase};
 
 use super::metric_limits::{
     BOT_DATA_AGE, BOT_ERRORS, BOT_LOOP_AGE, BOT_ORDER_REJECTS, BOT_POLL_LATENCY, BOT_TICK_DELAY,
@@ -118,7 +118,21 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
         (HealthLevel::Healthy, Some(GateReason::MonitorStale)) => {
             sample.says(HealthLevel::Critical, "the session monitor of the bot stopped reporting")
         }
-        (HealthLevel::Healthy, _) => sample,
+        (HealthLevel::Healthy, gate) => match person_needed(session, gate) {
+            Some(must) => sample.says(HealthLevel::Critical, format!("{reason}: {must}")),
+            None => sample,
+        },
         (level, _) => sample.says(level, format!("the session is {word}: {reason}")),
+    }
+}
+
+/// What a person must do about a session that works and lets nothing new pass; `None` while nobody must.
+fn person_needed(session: &Session, gate: Option<GateReason>) -> Option<String> {
+    match (session.needs_human.as_deref(), gate) {
+        (Some("clear_restriction"), _) | (None, Some(GateReason::AccountRestricted)) => {
+            Some("a person must clear the restriction with the broker".to_owned())
+        }
+        (Some(needs), _) => Some(format!("a person must act ({needs})")),
+        (None, _) => None,
     }
 }

@@ -232,6 +232,8 @@ impl RecoveryBook {
         let id = &component.spec.id;
         let left = match (blocked, hindrance, machine.at) {
             _ if machine.held_by.is_some() => None,
+            // What it does about the component is under way: it says who must act when it has not helped.
+            (.., RecoveryPhase::Running { .. } | RecoveryPhase::Verifying { .. }) => None,
             (Some(BOT_NOT_PROVEN_DEAD), ..) => leave_living_bot(id, restart),
             (Some(CANNOT_RUN), Some(why), _) => Some((CANNOT_RUN, person_must(id, why))),
             (None, _, RecoveryPhase::Exhausted { until }) => {

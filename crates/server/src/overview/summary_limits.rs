@@ -1,0 +1,109 @@
+//! How much the summary may hold: rows of limits, and the texts cut to them.
+
+use chrono::SubsecRound;
+
+use super::model::{IncidentBrief, NotGreen};
+use super::tokens;
+use super::warning::Warning;
+
+/// The longest code that is never cut, in characters of ASCII: those of a catalogue are shorter.
+const WHOLE_CODE: usize = 40;
+
+/// Components of the health have the id of their alert where their texts may have so many tokens.
+const ROOM_FOR_IDS: usize = 24;
+
+/// How much the summary may hold. Later rows are tried when earlier ones come out too large.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SummaryLimits {
+    pub(super) positions: usize,
+    pub(super) errors: usize,
+    /// Components that are not HEALTHY.
+    pub(super) health: usize,
+    pub(super) incidents: usize,
+    /// Tokens for each text of a component and of an incident: who reads on finds it whole.
+    pub(super) brief: usize,
+    /// Tokens for each text of an error.
+    pub(super) error_text: usize,
+    pub(super) warnings: usize,
+    /// Tokens for every other text.
+    pub(super) text: usize,
+    /// Tokens for a code of a failure. It is what a reader looks up, so it is whole as long as anything else is: no sign
+    /// of ASCII costs more than one.
+    pub(super) code: usize,
+    /// A text that stands in several places is whole in one of them, and the others name it.
+    pub(super) once: bool,
+}
+
+const fn row(
+    [positions, errors, health, incidents, brief, error_text, warnings, text, code]: [usize; 9],
+) -> SummaryLimits {
+    let once = text < ROOMY_TEXT;
+    SummaryLimits { positions, errors, health, incidents, brief, error_text, warnings, text, code, once }
+}
+
+/// Texts may repeat each other where each may have so many tokens.
+const ROOMY_TEXT: usize = 60;
+
+// Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none. What is
+// wrong now stays longer than what failed before, and both longer than the positions.
+#[rustfmt::skip]
+pub(super) const LIMITS: [SummaryLimits; 14] = [
+    // positions, errors, health, incidents, brief, error text, warnings, text, code
+    row([5, 2, 3, 2, 40, 45, 8, ROOMY_TEXT, WHOLE_CODE]),
+    row([3, 2, 3, 2, 32, 45, 8, 56, WHOLE_CODE]),
+    row([3, 2, 2, 1, 24, 40, 8, 48, WHOLE_CODE]),
+    row([2, 2, 2, 1, 24, 36, 6, 48, WHOLE_CODE]),
+    row([1, 2, 2, 1, 20, 30, 5, 40, WHOLE_CODE]),
+    row([1, 1, 1, 1, 20, 30, 4, 40, WHOLE_CODE]),
+    row([0, 1, 2, 1, 16, 24, 4, 36, WHOLE_CODE]),
+    row([0, 1, 1, 1, 16, 24, 4, 32, WHOLE_CODE]),
+    row([0, 1, 1, 0, 12, 24, 3, 28, WHOLE_CODE]),
+    row([0, 1, 1, 0, 8, 14, 2, 20, WHOLE_CODE]),
+    row([0, 1, 0, 0, 0, 8, 2, 12, WHOLE_CODE]),
+    row([1, 1, 1, 0, 8, 8, 3, 14, 8]),
+    row([0, 1, 0, 0, 0, 6, 2, 8, 8]),
+    row([0, 0, 0, 0, 0, 0, 2, 6, 8]),
+];
+
+/// Clips texts and counts how many it had to.
+pub(super) struct TextClipper {
+    pub(super) tokens: usize,
+    pub(super) cut: usize,
+}
+
+impl TextClipper {
+    pub(super) fn clip(&mut self, text: &str) -> String {
+        let clipped = tokens::clip(text, self.tokens);
+        self.cut += usize::from(clipped.len() != text.len());
+        clipped
+    }
+
+    /// Cuts what is wrong, and not what to do.
+    pub(super) fn clip_warning(&mut self, warning: &Warning) -> String {
+        let clipped = warning.clip(self.tokens);
+        self.cut += usize::from(clipped.len() != warning.len());
+        clipped
+    }
+
+    pub(super) fn clip_component(&mut self, one: &NotGreen) -> NotGreen {
+        NotGreen {
+            component_id: self.clip(&one.component_id),
+            since: one.since.trunc_subsecs(0),
+            reason: one.reason.as_deref().map(|reason| self.clip(reason)),
+            // An id costs more than the rest: where there is little room, `GET health/alerts` has it.
+            alert_id: one.alert_id.clone().filter(|_| self.tokens >= ROOM_FOR_IDS),
+            ..one.clone()
+        }
+    }
+
+    pub(super) fn clip_incident(&mut self, one: &IncidentBrief) -> IncidentBrief {
+        IncidentBrief {
+            began_at: one.began_at.trunc_subsecs(0),
+            ended_at: one.ended_at.map(|at| at.trunc_subsecs(0)),
+            cause: self.clip(&one.cause),
+            tried: one.tried.as_deref().map(|tried| self.clip(tried)),
+            person_must: one.person_must.as_deref().map(|must| self.clip(must)),
+            ..one.clone()
+        }
+    }
+}
