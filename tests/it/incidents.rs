@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::health::{LIMIT, Peer, Stub, add, component_is, external, get, hasty};
+use crate::health::{LIMIT, Peer, Stub, add, component_is, external, get, hasty, leave_out_machine};
 use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::ScriptedBot;
@@ -13,6 +13,7 @@ async fn beside(bot: &ScriptedBot, folder: &std::path::Path) -> Running {
     let settings =
         [("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str()), ("BOT_CHECK_ALLOW", "127.0.0.1")];
     let botops = Running::start(folder, &settings).await;
+    leave_out_machine(&botops).await;
     let (status, body) = botops.send(Method::PUT, "/api/v1/health/monitoring/config", &hasty()).await;
     assert_eq!(status, 200, "{body}");
     botops

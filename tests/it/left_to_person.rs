@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::health::{LIMIT, Peer, Stub, add, component_is, external, get, hasty};
+use crate::health::{LIMIT, Peer, Stub, add, component_is, external, get, hasty, leave_out_machine};
 use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::{ScriptedBot, refusal};
@@ -21,6 +21,7 @@ async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> R
     let mut settings = vec![("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())];
     settings.extend(more);
     let botops = Running::start(folder.path(), &settings).await;
+    leave_out_machine(&botops).await;
     let (status, body) = botops.send(Method::PUT, "/api/v1/health/monitoring/config", &hasty()).await;
     assert_eq!(status, 200, "{body}");
     botops

@@ -32,6 +32,7 @@ mod effects;
 mod errors;
 mod event_pages;
 mod files;
+mod first_calls;
 mod freqtrade;
 mod freshness;
 mod front_door;

@@ -35,6 +35,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("GET /api/v1/config 200 body.trial.watch[].value: object -> anything", "the same"),
     ("* request body.comment: string -> null or string", "its name is `reason` now; the old one is taken"),
     ("* request body.comment: required -> optional", "its name is `reason` now; the old one is taken"),
+    (
+        "POST */health/silences request body.ends_at: string date-time -> null or string date-time",
+        "or `minutes`",
+    ),
+    ("POST */health/silences request body.ends_at: required -> optional", "or `minutes`"),
 ];
 
 /// Answers that show what a bot says. Since bots are read that nobody here wrote, what one does not report is `null`

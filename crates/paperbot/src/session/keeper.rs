@@ -169,7 +169,12 @@ impl SessionKeeper {
 
     async fn operator_probe(&self) -> SessionCommandOutcome {
         match self.checker.check(SessionCheckKind::Manual).await {
-            Ok(_) => SessionCommandOutcome::done("the session answers"),
+            Ok(_) => SessionCommandOutcome::done(match self.context.machine().restricted {
+                Some(_) => {
+                    "the session answers, and the broker still restricts the account: a person must clear that with the broker"
+                }
+                None => "the session answers",
+            }),
             Err(BrokerError::RateLimited { .. }) => self.rate_limited(),
             Err(error) => SessionCommandOutcome::refused("check_failed", &error.to_string()),
         }

@@ -76,6 +76,8 @@ pub struct UnaskedRestart {
     pub sentence: String,
     /// How a person ends a standstill of the trading loop; `None` while the loop goes round, or does not say.
     pub loop_remedy: Option<LoopRemedy>,
+    /// The driver that starts the bot again once it is proven dead; `None` where nothing does.
+    pub starter: Option<&'static str>,
 }
 
 /// How a person ends a standstill of the trading loop.
@@ -138,11 +140,11 @@ impl UnaskedRestart {
     }
 
     fn proven(proof: DeathProof, sentence: impl Into<String>) -> Self {
-        Self { verdict: Ok(proof), sentence: sentence.into(), loop_remedy: None }
+        Self { verdict: Ok(proof), sentence: sentence.into(), loop_remedy: None, starter: None }
     }
 
     fn held(reason: HoldReason, sentence: impl Into<String>) -> Self {
-        Self { verdict: Err(reason), sentence: sentence.into(), loop_remedy: None }
+        Self { verdict: Err(reason), sentence: sentence.into(), loop_remedy: None, starter: None }
     }
 }
 
@@ -197,6 +199,10 @@ pub(super) struct DeathEvidence<'a> {
 
 impl DeathEvidence<'_> {
     pub(super) fn decide(&self) -> UnaskedRestart {
+        UnaskedRestart { starter: self.can_start.then_some(self.driver), ..self.judge() }
+    }
+
+    fn judge(&self) -> UnaskedRestart {
         use HoldReason::{Answers, LoopStandsStill, NeverSeen, NoSupervisor, Restarting, Unseen};
         let address = self.address;
         if self.answers && self.loop_stands_still {
@@ -394,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_bot_that_never_answered_and_runs_is_not_told_to_be_started() {
-        let unseen = DeathEvidence { ever_seen: false, process: ProcessState::Alive, pid: Some(41), ..hung() };
+        let unseen =
+            DeathEvidence { ever_seen: false, process: ProcessState::Alive, pid: Some(41), ..hung() };
         let sentence = unseen.decide().sentence;
         assert!(sentence.contains("its process 41 runs") && !sentence.contains("start it, or"), "{sentence}");
     }

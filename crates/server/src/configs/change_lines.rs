@@ -76,6 +76,7 @@ fn change_line(record: &Value, with_diff: &Value) -> Value {
         Some(outcome) => format!("{state} ({})", outcome.trim_end_matches('.')),
         None => state.to_owned(),
     };
+    let revert = (state == "committed").then(|| revert_of(&with_diff["diff"])).flatten();
     let told = if changes.is_empty() { "no difference is recorded".to_owned() } else { changes.join(" | ") };
     let is = if is_end(record) { "It ended" } else { "It is under way" };
     let message = format!(
@@ -88,7 +89,57 @@ fn change_line(record: &Value, with_diff: &Value) -> Value {
     );
     json!({"seq": record["seq"], "at": record["ts"], "kind": "config", "message": message, "source": actor,
         "txn": record["txn"], "action": record["action"], "actor": actor, "reason": record["reason"], "from_version": from,
-        "version": to, "restored_from": record["restored_from"], "changes": changes, "risk": with_diff["risk"]["direction"],
+        "version": to, "restored_from": record["restored_from"], "changes": changes, "revert_merge_patch": revert, "risk": with_diff["risk"]["direction"],
         "state": state, "by": record["by"], "outcome": record["outcome"], "error_code": record["error"]["error_code"],
         "run_id": record["run_id"]})
+}
+
+/// The `merge_patch` that takes exactly this change back; `None` where a part of it lies in a list or is secret, which no
+/// patch can name: then a rollback to a version is the way.
+fn revert_of(diff: &Value) -> Option<Value> {
+    let lines = diff.as_array().filter(|lines| !lines.is_empty())?;
+    let mut patch = json!({});
+    for line in lines {
+        if line["masked"] == true || line["key"].is_string() {
+            return None;
+        }
+        let mut place = &mut patch;
+        for name in line["path"].as_str()?.strip_prefix('/')?.split('/') {
+            if name.parse::<usize>().is_ok() {
+                return None;
+            }
+            let name = name.replace("~1", "/").replace("~0", "~");
+            place = place.as_object_mut()?.entry(name).or_insert_with(|| json!({}));
+        }
+        // `null` takes a value away that was not there before.
+        *place = line["old"].clone();
+    }
+    Some(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::revert_of;
+
+    #[test]
+    fn a_change_is_taken_back_by_its_old_values() {
+        let line = |path: &str, old: Value| json!({"op": "replace", "path": path, "old": old, "new": 1});
+        let diff = json!([
+            line("/risk/stop", json!(2.0)),
+            line("/risk/cap", Value::Null),
+            line("/a~1b", json!("x"))
+        ]);
+        assert_eq!(revert_of(&diff), Some(json!({"risk": {"stop": 2.0, "cap": null}, "a/b": "x"})));
+    }
+
+    #[test]
+    fn what_no_patch_can_name_has_none() {
+        let in_list = json!([{"path": "/targets/0/weight", "key": "SPY", "old": 1, "new": 2}]);
+        let secret = json!([{"path": "/token", "masked": true, "old": "a", "new": "b"}]);
+        for diff in [in_list, secret, json!([{"path": "/list/0", "old": 1}]), json!([]), Value::Null] {
+            assert_eq!(revert_of(&diff), None, "{diff}");
+        }
+    }
 }

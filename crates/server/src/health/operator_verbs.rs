@@ -250,6 +250,15 @@ impl Health {
         self.inner.change(change).await
     }
 
+    /// Whether a silence could be added now.
+    ///
+    /// # Errors
+    /// [`Code::SilenceInvalid`].
+    pub(crate) fn check_silence(&self, silence: &Silence) -> Result<(), Error> {
+        let defects = silence.defects(&component_types(), chrono::Utc::now());
+        if defects.is_empty() { Ok(()) } else { Err(Error::new(Code::SilenceInvalid).fields(defects)) }
+    }
+
     /// Adds a silence, which may begin later.
     pub(crate) async fn add_silence(&self, silence: Silence) -> Result<Silence, Error> {
         let change = |memory: &mut HealthMemory, now: ClockReading| {
@@ -353,11 +362,12 @@ impl Health {
             let Some(component) = memory.status.components.get(id) else {
                 return Err(self.unknown_component(id));
             };
-            let HealthMemory { recovery, changes, .. } = memory;
+            let (recovery, changes, config) =
+                (&mut memory.recovery, &mut memory.changes, &memory.status.config);
             recovery
                 .act(component, action, by, now, changes)
                 .map_err(|why| Error::new(Code::RecoveryRefused).detail(why).context("component_id", id))?;
-            Ok(recovery_view(component, recovery.of(id), now))
+            Ok(recovery_view(component, recovery, config, now))
         };
         self.inner.change(change).await
     }

@@ -41,10 +41,10 @@ pub(super) fn parse_fields(fields: &str) -> Result<FieldNames, Error> {
     }
     let mut wanted = FieldNames::default();
     for name in fields.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        add(&mut wanted, name)?;
+        add(&mut wanted, name, fields)?;
     }
     if wanted.0.is_empty() {
-        return Err(unknown("", "", &KNOWN));
+        return Err(unknown("", "", &KNOWN, ""));
     }
     for name in ALWAYS {
         wanted.0.entry(name.to_owned()).or_default();
@@ -88,13 +88,14 @@ fn write_key(names: &FieldNames, key: &mut String) {
     }
 }
 
-fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
+/// Adds one of the names that were `asked` for.
+fn add(wanted: &mut FieldNames, name: &str, asked: &str) -> Result<(), Error> {
     let mut known: &FieldNames = &KNOWN;
     let mut branch = wanted;
     let mut path = String::new();
     let mut is_new = false;
     for segment in name.split('.') {
-        let Some(below) = known.0.get(segment) else { return Err(unknown(name, &path, known)) };
+        let Some(below) = known.0.get(segment) else { return Err(unknown(name, &path, known, asked)) };
         // A whole part was asked for before: nothing narrower can be added to it.
         if !path.is_empty() && !is_new && branch.0.is_empty() {
             return Ok(());
@@ -112,7 +113,10 @@ fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn unknown(name: &str, path: &str, known: &FieldNames) -> Error {
+fn unknown(name: &str, path: &str, known: &FieldNames, asked: &str) -> Error {
+    let is_known = |one: &&str| add(&mut FieldNames::default(), one, "").is_ok();
+    let mut fixed: Vec<&str> =
+        asked.split(',').map(str::trim).filter(|one| !one.is_empty()).filter(is_known).collect();
     let allowed: Vec<String> = known
         .0
         .keys()
@@ -128,7 +132,8 @@ fn unknown(name: &str, path: &str, known: &FieldNames) -> Error {
         None => format!("the state has no `{name}`"),
     };
     let expected = if path.is_empty() { "a part of the state" } else { "a field of that part" };
-    let fixed = nearest.clone().unwrap_or_else(|| "account".to_owned());
+    fixed.extend(nearest.as_deref());
+    let fixed = if fixed.is_empty() { "account".to_owned() } else { fixed.join(",") };
     Error::new(Code::FieldUnknown)
         .detail(detail)
         .field("?fields", name, expected)
@@ -197,6 +202,9 @@ mod tests {
         let problem = parse_fields("positions.simbol").unwrap_err().problem("id", chrono::Utc::now());
         assert_eq!(problem.context["nearest"], "positions.symbol");
         assert_eq!(problem.next_actions[0].path, "/api/v1/state?fields=positions.symbol");
+        let problem =
+            parse_fields("mode,positions.simbol,phase").unwrap_err().problem("id", chrono::Utc::now());
+        assert_eq!(problem.next_actions[0].path, "/api/v1/state?fields=mode,phase,positions.symbol");
         assert!(parse_fields(" , ").is_err());
         assert!(parse_fields("mode.paper").is_err());
     }

@@ -27,7 +27,7 @@ use super::{markdown, tokens};
 use crate::bots::{DroppedItems, LoopRemedy, immediate_restart, open_profit};
 use crate::errors::{ReportedError, reported_only};
 use crate::events::{Event, OWN_SOURCE};
-use botops_contract::{BotReport, BotTradingDay, Position, SemanticError};
+use botops_contract::{BotReport, BotTradingDay, Position, SemanticError, SessionPhase};
 use botops_core::error::{Code, NextAction};
 
 /// The summary is smaller than this, whatever the state holds.
@@ -348,12 +348,31 @@ fn error_brief(repeated: &RepeatedError<'_>, limits: SummaryLimits) -> RecentErr
     }
 }
 
+fn is_halted_by_operator(moment: &StateMoment<'_>) -> bool {
+    let session = moment.present_report().and_then(|report| report.session.as_ref());
+    session.is_some_and(|session| session.state == SessionPhase::HaltedOperator)
+}
+
+/// The call that says who halted the bot, and why.
+fn who_commanded() -> NextAction {
+    NextAction {
+        operation: "list_events".to_owned(),
+        method: "GET".to_owned(),
+        path: "/api/v1/events?kind=control&limit=5".to_owned(),
+        body: None,
+        scope: Some("read".to_owned()),
+    }
+}
+
 /// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
 fn next_actions(moment: &StateMoment<'_>, has_room_to_look: bool) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
     let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
     let is_free = moment.extras.workflow.is_none();
     let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
+    if is_halted_by_operator(moment) && has_room_to_look {
+        actions.push(who_commanded());
+    }
     for action in &moment.extras.incident_actions {
         let is_change = action.method != "GET";
         let is_wanted = if is_change { is_free } else { has_room_to_look };

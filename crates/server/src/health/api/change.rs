@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use botops_core::error::{Code, Error};
-use botops_http::{Actor, FeatureRoute, Json, Path, json, json_with_status, routes};
+use botops_http::{Actor, FeatureRoute, Json, Path, Query, json, json_with_status, routes};
 
 use crate::health::alerts::{AlertView, Silence, SilenceMatcher, SilenceReach};
 use crate::health::handle::Health;
@@ -99,8 +99,45 @@ struct SilenceRequest {
     /// When it begins; now when absent.
     #[serde(default)]
     starts_at: Option<DateTime<Utc>>,
-    /// When it ends; at most 30 days after the start.
-    ends_at: DateTime<Utc>,
+    /// When it ends; at most 30 days after the start. Either this or `minutes`.
+    #[serde(default)]
+    ends_at: Option<DateTime<Utc>>,
+    /// How long it holds, in minutes from its beginning, 1 to 43,200.
+    #[serde(default)]
+    minutes: Option<u32>,
+}
+
+impl SilenceRequest {
+    /// When it ends, from the one of the two ways to say it that is there.
+    ///
+    /// # Errors
+    /// [`Code::JsonInvalid`] when both or neither are there.
+    fn end_after(&self, start: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+        match (self.ends_at, self.minutes) {
+            (Some(at), None) => Ok(at),
+            (None, Some(minutes)) => Ok(start + chrono::Duration::minutes(i64::from(minutes))),
+            (both, _) => {
+                let said = if both.is_some() {
+                    "`ends_at` and `minutes` are both there"
+                } else {
+                    "missing field `ends_at`"
+                };
+                Err(Error::new(Code::JsonInvalid).detail(said).field(
+                    "/ends_at",
+                    serde_json::Value::Null,
+                    "a UTC time, or instead of it `minutes`, 1 to 43200",
+                ))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct SilenceQuery {
+    /// Say which open alerts it would match, add nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// A maintenance window to add.
@@ -347,24 +384,32 @@ async fn list_health_silences(State(health): State<Health>) -> Response {
 /// Labels are `alertname`, `component`, `component_type` and `severity`; others, and values that cannot occur, are refused
 /// with the known ones. `matches_now` says which open alerts it matches.
 #[utoipa::path(post, path = "/api/v1/health/silences", tag = "health", security(("api_key" = ["operate"])),
-    request_body = SilenceRequest,
-    responses((status = 201, description = "It holds", body = SilenceView)))]
+    params(SilenceQuery), request_body = SilenceRequest,
+    responses((status = 201, description = "It holds", body = SilenceView),
+        (status = 200, description = "A dry run: it would hold", body = SilenceView)))]
 async fn add_health_silence(
     State(health): State<Health>,
     actor: Actor,
+    Query(query): Query<SilenceQuery>,
     Json(request): Json<SilenceRequest>,
 ) -> Result<Response, Error> {
     // Cut to the millisecond, as the engine counts; otherwise a silence that begins now would still be pending.
     let now = time(Utc::now().timestamp_millis());
+    let starts_at = request.starts_at.unwrap_or(now);
+    let ends_at = request.end_after(starts_at)?;
     let reason = one_reason(request.reason, request.comment, "comment")?;
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),
         matchers: request.matchers,
         created_by: actor.key_id.to_string(),
         comment: botops_core::text::clean(&reason, 501),
-        starts_at: request.starts_at.unwrap_or(now),
-        ends_at: request.ends_at,
+        starts_at,
+        ends_at,
     };
+    if query.dry_run {
+        health.check_silence(&silence)?;
+        return Ok(json(&SilenceView::of(&health, silence)));
+    }
     let silence = health.add_silence(silence).await?;
     Ok(json_with_status(StatusCode::CREATED, &SilenceView::of(&health, silence)))
 }

@@ -64,7 +64,8 @@ impl ComponentWaitQuery {
             health.component(id).map_or(true, |component| is_so(component.status))
         })
         .await;
-        health.component(id)
+        let component = health.component(id)?;
+        Ok(ComponentView { until_met: Some(is_so(component.status)), ..component })
     }
 }
 

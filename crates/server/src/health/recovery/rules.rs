@@ -13,8 +13,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::machine::{
-    AttemptRun, HandlerEnd, RecoveryBudget, RecoveryInput, RecoveryMachine, RecoveryPhase, RecoveryStep,
-    VERIFY,
+    AttemptRun, DELAY, HandlerEnd, PER_HOUR, PER_INCIDENT, RecoveryBudget, RecoveryInput, RecoveryMachine,
+    RecoveryPhase, RecoveryStep, VERIFY,
 };
 use super::person::{EXHAUSTED, PersonMust, attempts_used_up, leave_living_bot, person_must};
 use super::runner::WorkflowFact;
@@ -22,7 +22,7 @@ use crate::bots::{LoopRemedy, UnaskedRestart, immediate_restart};
 use crate::health::changes::{HealthChanges, HealthRow};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, RecoveryHandler};
-use crate::health::status::{StatusEngine, WatchedComponent};
+use crate::health::status::{MonitoringConfig, StatusEngine, WatchedComponent};
 
 /// The limit for a workflow whose own limit is not known, in milliseconds.
 const UNKNOWN_RUN: i64 = 3_600_000;
@@ -450,6 +450,36 @@ impl RecoveryBook {
     fn restarts_bot(&self, handler: &RecoveryHandler) -> bool {
         let facts = |id| self.workflow_facts.get(id).is_none_or(|fact| fact.restarts_bot);
         handler.workflow().is_some_and(facts)
+    }
+
+    /// What would be done if the component failed now, in one sentence.
+    pub(crate) fn outlook(&self, component: &WatchedComponent, config: &MonitoringConfig) -> String {
+        let Some(handler) = &component.spec.recovery else {
+            return "Nothing: no recovery is set for it.".to_owned();
+        };
+        if let Some(held_by) = self.of(&component.spec.id).and_then(|own| own.machine.held_by.as_deref()) {
+            return format!("Nothing: {held_by} holds its recovery.");
+        }
+        if !config.enable_recovery || !config.enable_monitoring {
+            return "Nothing: recovery is switched off in the monitoring config.".to_owned();
+        }
+        let within = format!(
+            "after {} s, at most {PER_INCIDENT} times an incident and {PER_HOUR} times an hour; within {} s its check has to \
+             confirm that it helped.",
+            DELAY / 1_000,
+            VERIFY / 1_000
+        );
+        match (self.restarts_bot(handler), self.unasked_restart.starter) {
+            (false, _) => format!("botops runs {} {within}", handler.name()),
+            (true, Some(driver)) => format!(
+                "Once the bot is proven dead, botops starts it again ({}, by the supervisor `{driver}`) {within} A bot that \
+                 answers is never restarted unasked.",
+                handler.name()
+            ),
+            (true, None) => {
+                "Nothing: no supervisor is set (BOT_SUPERVISOR), so a person has to start the bot.".to_owned()
+            }
+        }
     }
 
     fn can_run(&self, handler: &RecoveryHandler) -> bool {

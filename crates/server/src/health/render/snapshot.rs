@@ -22,8 +22,8 @@ use crate::health::alerts::{AlertState, AlertView, ReceiverView, alert_view};
 use crate::health::history::add_up;
 use crate::health::memory::HealthMemory;
 use crate::health::model::{ClockReading, HealthStatus, RecoveryHandler};
-use crate::health::recovery::{ComponentRecovery, PersonMust, RecoveryPhase};
-use crate::health::status::{MEMORY, MeasuredMetric, StatusEngine, WatchedComponent};
+use crate::health::recovery::{ComponentRecovery, PersonMust, RecoveryBook, RecoveryPhase};
+use crate::health::status::{MEMORY, MeasuredMetric, MonitoringConfig, StatusEngine, WatchedComponent};
 use crate::health::units::{percent, seconds, tidy, time};
 
 /// Metrics shown per component on the dashboard.
@@ -85,7 +85,7 @@ impl HealthSnapshot {
         let components = memory.status.components.values();
         let recovery = components.map(|component| {
             let id = component.spec.id.clone();
-            let view = recovery_view(component, memory.recovery.of(&id), now);
+            let view = recovery_view(component, &memory.recovery, &memory.status.config, now);
             (id, view)
         });
         let recovery: BTreeMap<String, RecoveryView> = recovery.collect();
@@ -336,6 +336,7 @@ fn component_view(component: &WatchedComponent, memory: &HealthMemory, now: Cloc
     };
     let wait = component.current_wait(now);
     ComponentView {
+        until_met: None,
         component_id: component.spec.id.clone(),
         component_type: component.spec.check.component_type(),
         status: confirmed.status(),
@@ -380,14 +381,16 @@ fn metric_view(metric: &MeasuredMetric) -> MetricView {
     }
 }
 
-/// The state of a component's recovery; for `None`, of one that nothing has happened to.
+/// The state of a component's recovery.
 pub(crate) fn recovery_view(
     component: &WatchedComponent,
-    recovery: Option<&ComponentRecovery>,
+    book: &RecoveryBook,
+    config: &MonitoringConfig,
     now: ClockReading,
 ) -> RecoveryView {
     let nothing = ComponentRecovery::default();
-    let ComponentRecovery { machine, left_to_person, next_actions, .. } = recovery.unwrap_or(&nothing);
+    let recovery = book.of(&component.spec.id).unwrap_or(&nothing);
+    let ComponentRecovery { machine, left_to_person, next_actions, .. } = recovery;
     let is_bad = machine.bad_since.is_some();
     let is_held = machine.held_by.is_some() && !matches!(machine.at, RecoveryPhase::Running { .. });
     RecoveryView {
@@ -401,6 +404,7 @@ pub(crate) fn recovery_view(
         last_outcome: machine.last_outcome.clone(),
         left_to_person: left_to_person.as_ref().filter(|_| is_bad).map(ToString::to_string),
         next_actions: if is_bad { next_actions.clone() } else { Vec::new() },
+        if_it_failed_now: book.outlook(component, config),
     }
 }
 

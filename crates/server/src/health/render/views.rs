@@ -61,6 +61,8 @@ pub(crate) struct RecoveryView {
     /// Calls with which a person does it, ready to be sent; left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) next_actions: Vec<NextAction>,
+    /// What would be done if it failed now: who starts it again, when and how often, or why nobody does.
+    pub(crate) if_it_failed_now: String,
 }
 
 /// A component with its status, metrics and schedule.
@@ -68,6 +70,9 @@ pub(crate) struct RecoveryView {
 pub(crate) struct ComponentView {
     /// The id, unique within the system.
     pub(crate) component_id: String,
+    /// Whether what `wait` waited for came about; left out without `wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until_met: Option<bool>,
     /// The kind of component: `STORE`, `DATABASE`, `API_SERVER`, `SYSTEM_RESOURCES`, `EXTERNAL_API`, `BOT`,
     /// `BROKER_SESSION`, `CONFIG_SYNC`, …
     pub(crate) component_type: &'static str,

@@ -14,13 +14,13 @@ use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ConfirmedStatus, HealthLevel};
 
 /// Milliseconds a component is CRITICAL or DOWN before the first attempt is planned.
-const DELAY: i64 = 30_000;
+pub(crate) const DELAY: i64 = 30_000;
 
 /// Attempts per incident at most.
-const PER_INCIDENT: u32 = 3;
+pub(crate) const PER_INCIDENT: u32 = 3;
 
 /// Attempts per component in an hour at most.
-const PER_HOUR: usize = 5;
+pub(crate) const PER_HOUR: usize = 5;
 
 const HOUR: i64 = 3_600_000;
 
