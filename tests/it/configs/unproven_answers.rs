@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use botops_contract::SessionPhase;
 use serde_json::{Value, json};
 
 use super::world::{SOON, World, careful, manual};
@@ -94,6 +95,11 @@ async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     refuse(&world, "config/commit", StatusCode::CONFLICT, "not_recorded", false);
     let (_, view) = world.end_trial(&id, "confirm").await;
     assert_eq!(view["state"], "confirming", "{view:#}");
+    // Said again it is the same, and it cannot be taken back any more.
+    let (status, again) = world.end_trial(&id, "confirm").await;
+    assert_eq!((status, &again["state"]), (200, &json!("confirming")), "{again:#}");
+    let (status, late) = world.end_trial(&id, "cancel").await;
+    assert_eq!((status, &late["effect"]), (409, &json!("none")), "{late:#}");
     let (_, summary) = world.botops.get("/api/v1/summary").await;
     assert!(!summary.to_string().contains("undone unless"), "it is confirmed: {summary:#}");
     let ended = world.ended(&id).await;
@@ -111,6 +117,43 @@ async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     assert_ne!(problem["error_code"], "CFG_006", "{status} {problem:#}");
     let (_, summary) = world.botops.get("/api/v1/summary").await;
     assert!(!summary.to_string().contains("undone unless"), "{summary:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_without_a_proof_is_looked_into_and_head_decides() {
+    for is_done in [true, false] {
+        let world = World::start().await;
+        let before = world.running();
+        let id = world.try_out(careful(4_000), 4.0).await;
+        refuse(&world, "config/commit", StatusCode::GATEWAY_TIMEOUT, "no_answer", is_done);
+        world.end_trial(&id, "confirm").await;
+        let ended = world.ended(&id).await;
+        assert_eq!(ended["state"], "committed", "the bot keeps it, or boots it: {ended:#}");
+        // Whatever the bot did with it, it runs the committed config in the end.
+        world.bot.script().refuse = None;
+        world.until_in_sync().await;
+        assert_ne!(world.running(), before, "{ended:#}");
+        world.botops.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_degrades_in_a_trial_ends_it() {
+    let world = World::start().await;
+    world.bot.change(|report| {
+        let session = report.session.as_mut().unwrap();
+        (session.state, session.is_healthy) = (SessionPhase::Healthy, Some(true));
+    });
+    let before = world.running();
+    let id = world.try_out(careful(4_000), 30.0).await;
+    world.bot.change(|report| {
+        let session = report.session.as_mut().unwrap();
+        (session.state, session.is_healthy) = (SessionPhase::Degraded, Some(false));
+    });
+    let ended = world.ended(&id).await;
+    assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("criteria")), "{ended:#}");
+    assert!(ended["outcome"].as_str().unwrap().contains("session degraded"), "{ended:#}");
+    assert_eq!(world.running(), before);
 }
 
 /// A bot that does not end a cancelled trial: the change ends in the hands of a person, and the bot runs on with it.
