@@ -115,11 +115,19 @@ impl<'a> SummarySource<'a> {
             .map(|warning| clipper.clip_warning(warning))
             .collect();
         let top_positions: Vec<PositionBrief> = self.largest.iter().take(limits.positions).cloned().collect();
-        let recent_errors: Vec<RecentError> =
-            self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits)).collect();
         let breaker = state.circuit_breaker.as_ref().map(|part| &part.part);
         let session = state.session.as_ref().map(|part| &part.part);
         let hello = self.moment.snapshot.hello.as_deref();
+        // An open breaker has the code of its failure and its remedy: where room is short, that is enough.
+        let told = breaker
+            .filter(|_| limits.once && state.health.circuit_breaker_active == Some(true))
+            .and_then(|breaker| Some((breaker_code(breaker, hello)?, breaker.since?.trunc_subsecs(0))));
+        let is_told = |one: &&RepeatedError<'_>| {
+            let at = one.newest.at().map(|at| at.trunc_subsecs(0));
+            told.is_some_and(|(code, since)| code == one.newest.error.error_code && at == Some(since))
+        };
+        let errors = self.errors.iter().filter(|one| !is_told(one)).take(limits.errors);
+        let recent_errors: Vec<RecentError> = errors.map(|one| error_brief(one, limits)).collect();
         let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
             reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect()
         });
@@ -284,9 +292,6 @@ fn say_once(view: &mut SummaryView) -> usize {
         session.reason = Some(SAID_ABOVE.to_owned());
     }
     breaker.reason = Some(SAID_ABOVE.to_owned());
-    // The breaker has the code, and its remedy.
-    let (code, since) = (breaker.error_code.clone(), breaker.since);
-    view.recent_errors.retain(|error| Some(&error.error_code) != code.as_ref() || error.timestamp != since);
     said
 }
 
