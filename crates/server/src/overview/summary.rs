@@ -219,7 +219,7 @@ impl<'a> SummarySource<'a> {
             no_entry_reasons,
             not_green,
             incidents,
-            next_actions: next_actions(self.moment, limits.incidents > 0),
+            next_actions: next_actions(self.moment, limits.incidents > 0, limits.positions > 0),
         };
         let said_before = if limits.once { say_once(&mut view) } else { 0 };
         view.untrusted = list_untrusted(&view);
@@ -370,12 +370,12 @@ fn who_commanded() -> NextAction {
 }
 
 /// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
-fn next_actions(moment: &StateMoment<'_>, has_room_to_look: bool) -> Vec<NextAction> {
+fn next_actions(moment: &StateMoment<'_>, has_room_to_look: bool, has_room_to_ask: bool) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
     let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
     let is_free = moment.extras.workflow.is_none();
     let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
-    if is_halted_by_operator(moment) && has_room_to_look {
+    if is_halted_by_operator(moment) && has_room_to_ask {
         actions.push(who_commanded());
     }
     for action in &moment.extras.incident_actions {
