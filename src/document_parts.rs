@@ -1,13 +1,13 @@
 //! Parts of the API document: one operation, or those of one tag, with everything that they refer to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use botops_core::error::Error;
 use botops_http::RenderedDocument;
 
-use super::document_published::{HEALTH, SECOND_HEALTH, references};
+use super::document_published::{HEALTH, SECOND_HEALTH, references, refusal};
 
 /// The parts of the document, rendered.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ fn part(document: &Value, places: &[(&str, &str, &Value)]) -> Value {
         };
         open.extend(references(component, COMPONENTS));
         kept[kind][name] = component.clone();
+    }
+    // Which codes each call can have is known here, and the others are of no use to its reader.
+    let codes: BTreeSet<&str> = places
+        .iter()
+        .flat_map(|(.., operation)| operation["x-error-codes"].as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+        .collect();
+    for (status, response) in kept["responses"].as_object_mut().into_iter().flatten() {
+        if response["content"].get("application/problem+json").is_some() {
+            *response = refusal(status, |code| codes.contains(code));
+        }
     }
     json!({
         "openapi": document["openapi"],

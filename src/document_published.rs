@@ -90,7 +90,7 @@ fn refer_to_refusals(document: &mut Value) {
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             let is_problem = response["content"].get("application/problem+json").is_some();
             let described = match status.as_bytes().first() {
-                Some(b'4' | b'5') if is_problem => refusal(status),
+                Some(b'4' | b'5') if is_problem => refusal(status, |_| true),
                 _ if status == "304" => response.clone(),
                 _ => continue,
             };
@@ -101,8 +101,10 @@ fn refer_to_refusals(document: &mut Value) {
     document["components"]["responses"] = Value::Object(shared);
 }
 
-fn refusal(status: &str) -> Value {
-    let rows = Code::ALL.iter().map(|code| code.row()).filter(|row| row.status.to_string() == status);
+/// The response of a refusal with this status, which names those of its codes that are `wanted`.
+pub(crate) fn refusal(status: &str, wanted: impl Fn(&str) -> bool) -> Value {
+    let rows = Code::ALL.iter().map(|code| code.row());
+    let rows = rows.filter(|row| row.status.to_string() == status && wanted(row.code));
     let named: Vec<_> = rows.map(|row| format!("{} ({})", row.code, row.title)).collect();
     json!({
         "description": format!("Refused; the codes of a call are its `x-error-codes`, of these: {}", named.join(", ")),

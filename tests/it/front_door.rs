@@ -89,6 +89,17 @@ async fn every_part_of_the_document_is_small_and_whole() {
             assert_eq!(at_length["summary"], operation["summary"], "{id}");
             assert!(part.to_string().len() < 56_000, "{id} has {} bytes", part.to_string().len());
             assert_refers_to_itself(&part, &part, id);
+            // Codes that this call cannot have are none of its reader's business.
+            for (status, response) in part["components"]["responses"].as_object().into_iter().flatten() {
+                let told = response["description"].as_str().unwrap_or_default();
+                let codes = at_length["x-error-codes"].as_array().unwrap();
+                let foreign = told.split([' ', ',']).filter(|word| word.contains('_') && word.len() <= 8);
+                for code in foreign.filter(|word| {
+                    word.chars().all(|sign| sign.is_ascii_uppercase() || sign == '_' || sign.is_ascii_digit())
+                }) {
+                    assert!(codes.iter().any(|own| own == code), "{id} {status}: {code}");
+                }
+            }
             tags.extend(
                 operation["tags"].as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned),
             );
