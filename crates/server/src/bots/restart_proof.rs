@@ -394,7 +394,8 @@ mod tests {
 
     #[test]
     fn a_bot_that_never_answered_and_runs_is_not_told_to_be_started() {
-        let unseen = DeathEvidence { ever_seen: false, process: ProcessState::Alive, pid: Some(41), ..hung() };
+        let unseen =
+            DeathEvidence { ever_seen: false, process: ProcessState::Alive, pid: Some(41), ..hung() };
         let sentence = unseen.decide().sentence;
         assert!(sentence.contains("its process 41 runs") && !sentence.contains("start it, or"), "{sentence}");
     }

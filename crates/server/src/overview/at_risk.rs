@@ -101,7 +101,8 @@ pub(super) fn warning_of_risk(moment: &StateMoment<'_>) -> Option<Warning> {
     let more = view.position_count - view.positions.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let why = view.exits_kept_back_by.join("; ");
-    let told = format!("Past their stop and still open: {}{more}. Exits may be kept back: {why}.", named.join(", "));
+    let told =
+        format!("Past their stop and still open: {}{more}. Exits may be kept back: {why}.", named.join(", "));
     // Nothing else is as urgent: it is never cut.
     Some(Warning::remedy(&told))
 }
