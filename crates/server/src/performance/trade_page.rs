@@ -1,5 +1,7 @@
 //! Pages of the list of closed trades: which of them a reader wants, and how they are read.
 
+use std::cmp::Reverse;
+
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use rust_decimal::Decimal;
 
@@ -146,8 +148,8 @@ fn by_profit(
     }
     // They come newest first, and the sort keeps that order where profits are the same.
     match order {
-        TradeCursor::Best => known.sort_by(|one, two| two.0.cmp(&one.0)),
-        _ => known.sort_by(|one, two| one.0.cmp(&two.0)),
+        TradeCursor::Best => known.sort_by_key(|(net, ..)| Reverse(*net)),
+        _ => known.sort_by_key(|(net, ..)| *net),
     }
     Ok(known.into_iter().map(|(_, at, seq)| (at, seq)).collect())
 }
