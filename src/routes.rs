@@ -75,12 +75,15 @@ pub struct McpAccess {
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
 pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, OperationTable), Error> {
     let operations = OperationTable::read(OPERATIONS);
+    let health = handles.health.clone();
+    let reader =
+        EventReader::new(handles.events.clone(), move || health.component_names(), access.stopping.clone());
     let router = Router::new()
         .merge(manual::routes().serve(Manual::new()?))
         .merge(health::routes().serve(handles.health.clone()))
         .merge(healthz::routes().serve(()))
         .merge(overview::routes().serve(handles.overview.clone()))
-        .merge(events::routes().serve(EventReader::new(handles.events.clone(), access.stopping.clone())))
+        .merge(events::routes().serve(reader))
         .merge(incidents::routes().serve(handles.incidents.clone()))
         .merge(errors::routes().serve(handles.errors.clone()))
         .merge(whoami::routes().serve(Whoami::new(handles.bots.clone(), handles.overview.clone())))

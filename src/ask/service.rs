@@ -181,6 +181,9 @@ pub(super) fn refusal_of(dry_run: &Value) -> Option<String> {
             let part = |name: &str| finding[name].as_str().unwrap_or_default();
             let path = part("pointer").trim_start_matches('/').replace('/', ".");
             let reason = if part("reason").is_empty() { part("fix") } else { part("reason") };
+            if part("reason") == part("expected") {
+                return format!("{path} is {}, refused: {reason}", finding["got"]);
+            }
             let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             format!("{path} is {}, expected {}{reason}", finding["got"], part("expected"))
         })

@@ -105,6 +105,37 @@ async fn events_are_found_by_what_they_are_about_and_when_they_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_nobody_knows_is_told_and_one_that_is_quiet_is_not() {
+    let folder = kit::folder();
+    let running = Running::start(folder.path(), &[]).await;
+    publish(
+        &running,
+        EventKind::Health,
+        "gone-since is degraded",
+        200,
+        json!({"component_id": "gone-since"}),
+    );
+    for query in
+        ["component=workflows", "component=workflows&after=0", "component=workflows&kind=fill&since=1h"]
+    {
+        let (status, page) = running.get(&format!("/api/v1/events?{query}")).await;
+        assert_eq!((status, &page["items"]), (200, &json!([])), "{query}: {page:#}");
+        let why = page["empty_reason"].as_str().unwrap_or_else(|| panic!("{query}: {page:#}"));
+        for known in ["`workflows`", "bot", "store", "kind=workflow"] {
+            assert!(why.contains(known), "{known}: {why}");
+        }
+    }
+    // A component without such an event, one of before, and no component at all.
+    for query in
+        ["component=store&kind=fill", "component=gone-since&kind=fill", "component=gone-since", "kind=fill"]
+    {
+        let (_, page) = running.get(&format!("/api/v1/events?{query}")).await;
+        assert_eq!(page.get("empty_reason"), None, "{query}: {page:#}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_passes_over_what_was_not_asked_for() {
     let folder = kit::folder();
     let running = Running::start(folder.path(), &[]).await;

@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::kit::app::Running;
 use crate::kit::scripted_bot::{ScriptedBot, position, trade};
 use crate::kit::{folder, until};
-use crate::refusals::assert_problem;
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -103,18 +102,5 @@ async fn profit_that_follows_from_the_positions_is_computed_and_what_does_not_fo
         report.positions.as_mut().unwrap().push(unpriced);
     });
     until("it is not known", SOON, || async { summary(&running).await["unrealized_pl"].is_null() }).await;
-    running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_path_beside_the_runs_of_a_workflow_names_the_right_one() {
-    let (bot, folder) = (ScriptedBot::start(), folder());
-    let running = beside(&bot, folder.path()).await;
-    let (_, problem) = running.get("/api/v1/workflows/runs").await;
-    assert_problem(&problem, 404, "WFL_001");
-    let cause = problem["cause"].as_str().unwrap();
-    for path in ["/api/v1/workflows/{workflow_id}/runs", "/api/v1/workflows/runs/{run_id}"] {
-        assert!(cause.contains(path), "{path}: {problem:#}");
-    }
     running.stop().await;
 }

@@ -136,6 +136,94 @@ async fn closed_trades_are_listed_newest_first_and_found_by_what_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_worst_and_the_best_of_a_window_are_one_call() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    let mut trades = a_day();
+    let old = Utc::now() - TimeDelta::days(800);
+    trades.push(closed(7, "SPY", "-100.00", "stop at 1", old));
+    trades.push(Trade {
+        net_pl: None,
+        ..closed(8, "SPY", "1", "nobody knows", Utc::now() - TimeDelta::minutes(9))
+    });
+    bot.script().trades = trades;
+    let (_folder, botops) = beside(&bot).await;
+    copied(&botops, 8).await;
+    for (query, wanted, omitted) in [
+        ("sort=worst&limit=3", vec![7, 2, 6], 4),
+        ("sort=worst&since=24h&limit=3", vec![2, 6, 3], 3),
+        ("sort=best&limit=2", vec![1, 5], 5),
+        ("sort=worst&symbol=spy&since=24h", vec![6, 3, 1], 0),
+        ("sort=worst&result=loss&symbol=NVDA", vec![2], 0),
+        ("sort=BEST&reason=stop&since=24h", vec![3, 6, 2], 0),
+        ("sort=worst&symbol=AAPL", vec![], 0),
+    ] {
+        let page = listed(&botops, query).await;
+        assert_eq!(numbers(&page), wanted, "{query}: {page:#}");
+        assert_eq!((&page["omitted"], page.get("older")), (&json!(omitted), None), "{query}: {page:#}");
+        assert_eq!(page["empty_reason"].is_string(), wanted.is_empty(), "{query}: {page:#}");
+    }
+    // Those of which the net profit is not known are in no such list, and that is said.
+    let told = listed(&botops, "sort=worst").await["incomplete"].to_string();
+    assert!(told.contains("1 trade") && told.contains("net profit"), "{told}");
+    // A budget cuts it, and no cursor goes on.
+    let cut = listed(&botops, "sort=worst&budget_tokens=500").await;
+    assert!(!numbers(&cut).is_empty() && numbers(&cut).len() < 7, "{cut:#}");
+    assert_eq!(
+        (&cut["continue"]["path"], &cut["next"]),
+        (&json!("/api/v1/trades?sort=worst"), &Value::Null),
+        "{cut:#}"
+    );
+    // A window is what it is in `GET performance`.
+    for window in ["today", "day", "week", "month", "year", "all", "weekly"] {
+        let page = listed(&botops, &format!("window={window}")).await;
+        let (_, sums) = botops.get(&format!("/api/v1/performance?window={window}")).await;
+        assert_eq!(json!(numbers(&page).len()), sums["total_trades"], "{window}: {page:#}");
+        assert_eq!(page["window_text"], sums["window_text"], "{window}: {page:#}");
+    }
+    assert!(!numbers(&listed(&botops, "window=year").await).contains(&7));
+    assert_eq!(numbers(&listed(&botops, "window=all&sort=worst&limit=1").await), [7]);
+    for (query, field) in [
+        ("window=fortnight", "?window"),
+        ("window=today&since=2h", "?since"),
+        ("window=today&from=2026-01-01", "?from"),
+        ("window=today&to=2026-01-01", "?to"),
+        ("sort=newest", "?sort"),
+        ("sort=worst&before=3", "?before"),
+        ("sort=worst&after=3", "?after"),
+    ] {
+        let (status, refused) = botops.get(&format!("/api/v1/trades?{query}")).await;
+        assert_eq!((status, &refused["errors"][0]["pointer"]), (400, &json!(field)), "{query}: {refused:#}");
+    }
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_by_profit_compares_the_newest_trades_and_says_so() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    let begin = Utc::now() - TimeDelta::days(20);
+    let of =
+        |seq: u64, net: &str| closed(seq, "SPY", net, "stop", begin + TimeDelta::minutes(seq.cast_signed()));
+    let mut trades: Vec<Trade> = (1..=20_001).map(|seq| of(seq, "1.00")).collect();
+    trades[0] = of(1, "-100.00");
+    trades[1] = of(2, "-50.00");
+    bot.script().trades = trades;
+    let (_folder, botops) = beside(&bot).await;
+    kit::until("the trades are copied", Duration::from_secs(240), || async {
+        listed(&botops, "limit=1").await["next"] == json!(20_001)
+    })
+    .await;
+    let worst = listed(&botops, "sort=worst&limit=1").await;
+    assert_eq!((numbers(&worst), &worst["omitted"]), (vec![2], &json!(100)), "{worst:#}");
+    assert!(worst["incomplete"].to_string().contains("20000"), "{worst:#}");
+    let end = (begin + TimeDelta::minutes(60)).format("%Y-%m-%dT%H:%M:%SZ");
+    let worst = listed(&botops, &format!("sort=worst&limit=1&to={end}")).await;
+    assert_eq!((numbers(&worst), &worst["incomplete"]), (vec![1], &json!([])), "{worst:#}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trades_come_as_tables_and_over_mcp_as_well() {
     let bot = ScriptedBot::start();
     bot.script().alive = true;

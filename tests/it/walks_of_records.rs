@@ -124,7 +124,7 @@ async fn an_auditor_gets_a_link_in_two_calls() {
     let mut it = Client::of(&world.botops);
     let range = json!({"last": "24h"});
     let run = it.good("run_workflow", json!({"workflow_id": "export-logs", "params": range})).await;
-    let wait = json!({"run_id": run["run_id"], "wait": "30s", "after_seq": 1_000_000, "budget_tokens": 500});
+    let wait = json!({"run_id": run["run_id"], "wait": "30s", "after_seq": 1_000_000, "budget_tokens": 600});
     let ended = it.good("list_workflows", wait).await;
     assert_eq!(ended["state"], "succeeded", "{ended:#}");
     let url = ended["outputs"]["url"].as_str().unwrap_or_else(|| panic!("{ended:#}"));

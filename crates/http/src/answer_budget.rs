@@ -234,6 +234,9 @@ const CURSORS: [&str; 3] = ["seq", "version", "run_id"];
 /// the member `older`, which is newest first and has both cursors.
 fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
+    // A list in another order than that of its numbers has no place to go on from.
+    let is_sorted = path.split(['?', '&']).skip(1).any(|pair| pair.starts_with("sort="));
+    let cursor = cursor.filter(|_| !is_sorted);
     let (name, parameter) =
         if value.get("older").is_some() { ("older", "before=") } else { ("next", "after=") };
     let (base, query) = path.split_once('?').unwrap_or((path, ""));

@@ -7,6 +7,8 @@ mod many_runs;
 mod missing_verbs;
 pub(crate) mod pair;
 mod pause_forecast;
+mod reading_runs;
+mod refused_plans;
 pub(crate) mod requests;
 pub(crate) mod restart_drivers;
 mod shipped_workflows;

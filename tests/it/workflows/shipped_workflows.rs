@@ -151,11 +151,9 @@ async fn update_targets_goes_through_a_trial() {
     // The reasons are told at once, in words, and the refused plan is no failed run.
     let why = view["error"]["message"].as_str().unwrap();
     assert!(why.contains("the change is refused: ") && !why.contains("/valid eq"), "{why}");
-    assert_eq!(
-        view["steps"][1]["output"]["blocked_by"].as_str().map(|told| why.contains(told)),
-        Some(true),
-        "{view:#}"
-    );
+    for finding in view["steps"][1]["output"]["errors"].as_array().unwrap() {
+        assert!(why.contains(finding["reason"].as_str().unwrap().trim_end_matches('.')), "{view:#}");
+    }
     let workflow = pair.get("/api/v1/workflows/update-targets").await;
     assert_eq!((&workflow["success_rate"], &workflow["refused"]), (&json!(1.0), &json!(1)), "{workflow:#}");
     // Nothing is forecast behind the step that would fail.
@@ -220,9 +218,30 @@ async fn export_logs_gives_a_bundle_without_a_canary() {
     .unwrap();
     let to = (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339();
     // A range may be said by how far it reaches back.
-    let params =
-        json!({"last": "2h", "to": to, "sources": ["trades", "errors", "health", "api", "workflows"]});
+    let sources = ["trades", "errors", "health", "api", "workflows"];
+    let params = json!({"last": "2h", "to": to, "sources": sources});
     let mut pair = pair;
+    // A forecast says what it knows, under the name of what it is, and nothing else.
+    let path = "/api/v1/workflows/export-logs/execute?dry_run=true";
+    let asked = pair.request(reqwest::Method::POST, path).json(&json!({"params": params}));
+    let (_, plan) = crate::kit::app::answer(asked).await;
+    assert_eq!(plan["forecast"], "pass", "{plan:#}");
+    let foreseen = &plan["steps"][0]["predicted_output"];
+    for unknown in ["artifact", "url", "file_name", "sha256", "bytes", "lines", "files"] {
+        assert_eq!(foreseen.get(unknown), None, "{unknown}: {plan:#}");
+        assert!(plan["predicted_outputs"].get(unknown).is_none_or(Value::is_null), "{unknown}: {plan:#}");
+    }
+    assert_eq!(
+        (&foreseen["truncated"], &foreseen["read_scope"]),
+        (&json!(false), &json!("read")),
+        "{plan:#}"
+    );
+    let (most_files, most_bytes) =
+        (&foreseen["files_at_most"], &foreseen["bytes_before_compression_at_most"]);
+    assert!(most_files.as_u64().unwrap() > 1 && most_bytes.as_u64().unwrap() > 100, "{plan:#}");
+    let most_bytes = most_bytes.as_u64().unwrap();
+    let of_verify = &plan["steps"][1]["predicted_output"];
+    assert_eq!((of_verify.get("files"), of_verify.get("lines")), (None, None), "{plan:#}");
     let body = pair.execute("export-logs", &params, "k").await.unwrap();
     let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(view["state"], "succeeded", "{view:#}");
@@ -235,11 +254,28 @@ async fn export_logs_gives_a_bundle_without_a_canary() {
     );
     assert_eq!(outputs["file_name"], format!("{id}.tar.zst"), "{outputs:#}");
     assert!(outputs["kept"].as_str().unwrap().contains("50"), "{outputs:#}");
+    // What it covers, and how it is fetched.
+    let time = |name: &str| outputs[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert_eq!(time("to"), to.parse::<chrono::DateTime<chrono::Utc>>().unwrap(), "{outputs:#}");
+    assert_eq!(time("to") - time("from"), chrono::Duration::hours(2), "{outputs:#}");
+    let told = outputs["sources"].as_object().unwrap();
+    assert!(
+        sources.iter().all(|source| told.contains_key(*source)) && told.len() == sources.len(),
+        "{outputs:#}"
+    );
+    let sum: u64 = told.values().filter_map(Value::as_u64).sum();
+    assert_eq!(Some(sum), outputs["lines"].as_u64(), "{outputs:#}");
+    assert!(told["errors"].as_u64() >= Some(2), "{outputs:#}");
+    let fetch = outputs["fetch"].as_str().unwrap();
+    for word in ["X-API-Key", "scope read", "botops key new"] {
+        assert!(fetch.contains(word), "{word}: {fetch}");
+    }
     let response = pair.request(reqwest::Method::GET, outputs["url"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let bytes = response.bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, view["outputs"]["bytes"].as_u64().unwrap());
     let whole = zstd::decode_all(&bytes[..]).unwrap();
+    assert!(most_bytes > 0 && whole.len() as u64 > bytes.len() as u64, "{most_bytes}");
     let text = String::from_utf8_lossy(&whole);
     assert!(text.contains("manifest.json") && text.contains("errors-canary.jsonl"));
     for canary in [KEY, "canary-token-value", "canary.bearer.value"] {

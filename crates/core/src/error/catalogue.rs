@@ -601,13 +601,13 @@ catalogue! {
         "the run is past its point of no return",
         "its pivot step has begun, from where it only goes forward",
         "the run goes on to its end",
-        "Follow it with `GET workflows/runs/{run}?wait=30s` until it is terminal.",
+        "Follow it to its end with `GET workflows/runs/{run}?wait=5m&until=ended`.",
         next: [WORKFLOWS];
     WorkflowStepFailed = "WFL_008", 409, TradingError, Medium, Refetch,
         "a step of the run failed",
         "a step was refused, or its result was not what the workflow expects",
         "the run turned back, or ended in its safe posture",
-        "Read the failed step's `criteria` and `error`, remove the cause, then execute the workflow again.",
+        "Read the failed step's `criteria` and `error`, remove the cause, try with `?dry_run=true`, then execute it again.",
         next: [WORKFLOWS, SUMMARY];
     WorkflowNeedsAttention = "WFL_009", 500, TradingError, Critical, AskHuman, effect: Unknown,
         "a run needs a person",

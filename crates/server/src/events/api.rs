@@ -1,6 +1,8 @@
 //! The route `GET events`.
 #![expect(unused_qualifications, reason = "utoipa's macro repeats the query types of handlers")]
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -29,17 +31,48 @@ const MAX_PAGE: usize = 500;
 /// The longest name of a component, run or symbol that is looked for, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// What the route needs: the journal, and the signal that ends waiting calls.
-#[derive(Debug, Clone)]
+/// The names of the components that are watched now.
+type WatchedComponents = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What the route needs: the journal, the names to look for, and the signal that ends waiting calls.
+#[derive(Clone)]
 pub struct EventReader {
     events: Events,
+    components: WatchedComponents,
     stopping: CancellationToken,
 }
 
+impl fmt::Debug for EventReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventReader").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
 impl EventReader {
-    /// Reads this journal. A waiting call is answered at once when `stopping` is cancelled.
-    pub fn new(events: Events, stopping: CancellationToken) -> Self {
-        Self { events, stopping }
+    /// Reads this journal. `components` are the names of those that are watched now. A waiting call is answered at once when
+    /// `stopping` is cancelled.
+    pub fn new(
+        events: Events,
+        components: impl Fn() -> Vec<String> + Send + Sync + 'static,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { events, components: Arc::new(components), stopping }
+    }
+
+    /// Why nothing is about the component that is asked for, when there is none of that name and never was.
+    async fn why_empty(&self, wanted: &EventFilter) -> Result<Option<String>, Error> {
+        let Some(name) = &wanted.component else { return Ok(None) };
+        let known = (self.components)();
+        let any = EventFilter { component: Some(name.clone()), ..EventFilter::default() };
+        if known.contains(name) || !self.events.newest(None, &any, 1).await?.items.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "`{}` is no component, and no event is about one of that name; there are {}. Events of workflows, of the config and \
+             their like are found by kind, as kind=workflow",
+            botops_core::text::clean(name, 60),
+            known.join(", ")
+        )))
     }
 }
 
@@ -59,6 +92,9 @@ struct EventPageView {
     omitted: u64,
     /// The newest sequence number given out so far.
     latest: u64,
+    /// Why there is no item, in words: nobody knows the component that was asked for. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    empty_reason: Option<String>,
 }
 
 /// The routes of the journal.
@@ -144,7 +180,11 @@ async fn list_events(
         (Some(after), ..) => after,
         (None, None, Some(_)) => events.latest(),
         (None, before, None) => {
-            return respond(&newest_page(events, before, &wanted, limit).await?, &headers);
+            let mut page = newest_page(events, before, &wanted, limit).await?;
+            if page.items.is_empty() {
+                page.empty_reason = reader.why_empty(&wanted).await?;
+            }
+            return respond(&page, &headers);
         }
     };
     let deadline = tokio::time::Instant::now() + wait.unwrap_or_default();
@@ -158,6 +198,7 @@ async fn list_events(
         page = events.since(page.next, &wanted, limit).await?;
     }
     let page = EventPageView {
+        empty_reason: if page.items.is_empty() { reader.why_empty(&wanted).await? } else { None },
         omitted: page.latest.saturating_sub(page.next),
         next: page.next,
         older: None,
@@ -191,6 +232,7 @@ async fn newest_page(
         older: Some(page.next),
         omitted: u64::try_from(page.omitted).unwrap_or(u64::MAX),
         latest: page.latest,
+        empty_reason: None,
     })
 }
 
@@ -277,7 +319,14 @@ fn example_page() -> EventPageView {
         repeats: None,
         data: Value::Null,
     };
-    EventPageView { items: vec![event], next: 1041, older: Some(None), omitted: 0, latest: 1041 }
+    EventPageView {
+        items: vec![event],
+        next: 1041,
+        older: Some(None),
+        omitted: 0,
+        latest: 1041,
+        empty_reason: None,
+    }
 }
 
 /// A made-up failure, for the API document.

@@ -158,6 +158,11 @@ impl Health {
         self.inner.lock().recovery.has_runner = true;
     }
 
+    /// The names of all components that are watched now.
+    pub fn component_names(&self) -> Vec<String> {
+        self.snapshot().by_id.keys().cloned().collect()
+    }
+
     /// The answers to readers, rendered at the last change.
     pub(crate) fn snapshot(&self) -> Arc<HealthSnapshot> {
         self.inner.snapshot()

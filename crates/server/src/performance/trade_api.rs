@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::history::PerformanceHistory;
-use super::journal_words::{invalid_argument, journal_gaps, parse_range, trading_now, why_unknown};
-use super::trade_page::{AccountPage, TradeCursor, TradeFilter, TradeQuestion};
+use super::journal_words::{
+    invalid_argument, journal_gaps, parse_choice, parse_range, trades, trading_now, why_unknown,
+};
+use super::trade_page::{AccountPage, MOST_COMPARED, TradeCursor, TradeFilter, TradePage, TradeQuestion};
 use super::trade_view::{ClosedTradeView, UnknownMemberView, unknown_members};
-use super::window::TradeRange;
+use super::window::{PerformanceWindow, TradeRange};
+use super::window_words::window_text;
 use crate::bots::day_zone;
 use crate::events::page_limit;
 use botops_contract::TradingMode;
@@ -25,6 +28,9 @@ use botops_http::{Query, RenderedDocument};
 
 /// The longest name that is looked for, in characters.
 const LONGEST_NAME: usize = 200;
+
+/// Why a page by net profit takes no cursor.
+const NO_CURSOR: &str = "a page by net profit is whole: `sort` does not go with `after` and `before`";
 
 /// Symbols in one question.
 const MOST_SYMBOLS: usize = 50;
@@ -43,6 +49,10 @@ pub(super) struct TradeQuery {
     /// Only trades that closed at this time or later: `2h`, `7d`, or a time like `2026-11-23T15:00:00Z`.
     #[param(example = "7d")]
     since: Option<String>,
+    /// Only trades that closed in this window, in place of `from`, `to` and `since`: `today` (`day`), `week`, `month`, `year`
+    /// or `all`.
+    #[param(example = "today")]
+    window: Option<String>,
     /// Only trades that closed from this day (`2026-03-02`), month (`2026-03`) or instant on.
     #[param(example = "2026-03-02")]
     from: Option<String>,
@@ -67,17 +77,20 @@ pub(super) struct TradeQuery {
     /// The account, as `accounts` names it; without it, the one that the bot trades now.
     #[param(example = "paper-1")]
     account: Option<String>,
+    /// `worst` or `best`: by net profit, and not by time; without `after` and `before`.
+    #[param(example = "worst")]
+    sort: Option<String>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
-/// A page of closed trades: newest first, or oldest first with `after`.
+/// A page of closed trades: newest first, oldest first with `after`, or by net profit with `sort`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TradePageView {
-    /// Newest first by their closing; with `after`, oldest first.
+    /// Newest first by their closing; with `after`, oldest first; with `sort`, by their net profit.
     items: Vec<ClosedTradeView>,
-    /// What to send as `after` for what closes after this page; `null` without a trade.
+    /// What to send as `after` for what closes after this page; `null` without a trade and with `sort`.
     next: Option<u64>,
     /// What to send as `before` for older trades; `null` at the end. Only in a page that is newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,8 +109,11 @@ pub(super) struct TradePageView {
     accounts: Vec<String>,
     /// The currency of the amounts; `null` when the bot does not name it, or for an account of before.
     currency: Option<String>,
-    /// The time zone of the days of `from` and `to`.
+    /// The time zone of the days of `from`, `to` and `window`.
     zone: String,
+    /// The window in words: which it is, and since when; left out without `window`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_text: Option<String>,
     /// What is `null` in items of this page, and why; empty when nothing is.
     unknown: Vec<UnknownMemberView>,
     /// What the list leaves out or may lack, a sentence each; empty when nothing.
@@ -109,7 +125,8 @@ pub(super) struct TradePageView {
 /// Closed trades
 ///
 /// Each trade from its entry to its exit, with the bot's reasons, its profit before and after commission, and the config
-/// version it was opened under; newest first, and `older` goes on as `before`. Open positions are in the state; sums over
+/// version it was opened under; newest first, and `older` goes on as `before`. `sort=worst` and `sort=best` order by net
+/// profit, so `?window=today&sort=worst&limit=3` are the three worst trades of today. Open positions are in the state; sums over
 /// trades are in `GET performance`. Reasons are texts of the bot: untrusted.
 #[utoipa::path(get, path = "/api/v1/trades", tag = "performance", security(("api_key" = ["read"])), params(TradeQuery),
     responses((status = 200, description = "A page", body = TradePageView, example = json!(example_page()))))]
@@ -120,13 +137,16 @@ pub(super) async fn list_trades(
 ) -> Result<Response, Error> {
     let seen = history.bots().snapshot();
     let (zone, _) = day_zone(&seen);
-    let question = query.question(trading_now(&seen), zone)?;
-    let is_newest_first = matches!(question.cursor, TradeCursor::Before(_));
+    let now = trading_now(&seen);
+    let question = query.question(now, zone)?;
+    let cursor = question.cursor;
+    let is_newest_first = matches!(cursor, TradeCursor::Before(_));
     let is_filtered = question.filter != TradeFilter::default() || question.version.is_some();
     let listed = history.list(question).await?;
     let copy = history.copy();
     let AccountPage { account, accounts, page, names, has_any } = listed;
     let unknown_reason = why_unknown(&seen, (&account, &accounts), &copy, query.account.is_some())?;
+    let profit_gaps = profit_gaps(&page);
     let items: Vec<ClosedTradeView> =
         page.trades.into_iter().map(|trade| ClosedTradeView::of(trade, &names)).collect();
     let is_current = query.account.is_none() || history.measures_current(&account, &accounts);
@@ -140,16 +160,24 @@ pub(super) async fn list_trades(
             "the account has more symbols or reasons than are looked through: some may be missing".to_owned(),
         );
     }
+    incomplete.extend(profit_gaps);
     let view = TradePageView {
-        next: if is_newest_first { page.newest } else { page.last.or(query.after) },
+        next: match cursor {
+            TradeCursor::Before(_) => page.newest,
+            TradeCursor::After(after) => page.last.or(Some(after)),
+            TradeCursor::Worst | TradeCursor::Best => None,
+        },
         older: is_newest_first.then_some(page.last.filter(|_| page.omitted > 0)),
         omitted: page.omitted,
-        empty_reason: items.is_empty().then(|| {
-            unknown_reason.unwrap_or_else(|| why_empty(has_any, is_filtered, &account, is_newest_first))
-        }),
+        empty_reason: items
+            .is_empty()
+            .then(|| unknown_reason.unwrap_or_else(|| why_empty(has_any, is_filtered, &account, cursor))),
         mode: seen.mode(),
         currency: report.and_then(|report| report.account.currency.clone()),
         zone: zone.name().to_owned(),
+        window_text: query
+            .window()?
+            .map(|window| window_text(window.as_str(), true, window.range(now, zone), zone)),
         unknown: unknown_members(&items),
         incomplete,
         as_of: copy.level_at,
@@ -161,31 +189,78 @@ pub(super) async fn list_trades(
 }
 
 /// Why a list of a journal that is known has no item.
-fn why_empty(has_any: bool, is_filtered: bool, account: &str, is_newest_first: bool) -> String {
+fn why_empty(has_any: bool, is_filtered: bool, account: &str, cursor: TradeCursor) -> String {
     let of = if account.is_empty() { String::new() } else { format!(" of the account `{account}`") };
-    match (has_any, is_filtered, is_newest_first) {
+    match (has_any, is_filtered, cursor) {
         (false, ..) => format!("no trade{of} has closed yet; open positions are in the state"),
         (true, true, _) => format!("no trade{of} fits what was asked for; without filters there are some"),
-        (true, false, true) => format!("no older trade{of} is kept"),
-        (true, false, false) => format!("no trade{of} closed after that one"),
+        (true, false, TradeCursor::Before(_)) => format!("no older trade{of} is kept"),
+        (true, false, TradeCursor::After(_)) => format!("no trade{of} closed after that one"),
+        (true, false, _) => format!("of no trade{of} the net profit is known"),
     }
 }
 
+/// What a page by net profit leaves out.
+fn profit_gaps(page: &TradePage) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if page.is_profit_cut {
+        gaps.push(format!(
+            "only the newest {MOST_COMPARED} trades that fit are compared; ask for a shorter range for older ones"
+        ));
+    }
+    if page.without_profit > 0 {
+        gaps.push(format!(
+            "{} without a net profit that can be compared: left out",
+            trades(page.without_profit)
+        ));
+    }
+    gaps
+}
+
 impl TradeQuery {
-    fn question(&self, now: DateTime<Utc>, zone: Tz) -> Result<TradeQuestion, Error> {
-        let cursor = match (self.after, self.before) {
-            (Some(_), Some(before)) => {
-                let why = "`before` reads newest first, and does not go with `after`";
-                return Err(Error::new(Code::ArgumentInvalid)
-                    .detail(why)
-                    .field("?before", before, "left out"));
-            }
-            (Some(after), None) => TradeCursor::After(after),
-            (None, before) => TradeCursor::Before(before),
+    /// The window that is asked for.
+    fn window(&self) -> Result<Option<PerformanceWindow>, Error> {
+        let parse = |text| parse_choice("window", text, PerformanceWindow::NAMES);
+        self.window.as_deref().map(parse).transpose()
+    }
+
+    /// The order of the page, and from where it is read.
+    fn cursor(&self) -> Result<TradeCursor, Error> {
+        let sort = choice("sort", self.sort.as_deref(), &["worst", "best"])?;
+        let left_out = |why: &str, field: &str, number: u64| {
+            Err(Error::new(Code::ArgumentInvalid).detail(why).field(field, number, "left out"))
         };
+        match (sort, self.after, self.before) {
+            (Some(_), _, Some(before)) => left_out(NO_CURSOR, "?before", before),
+            (Some(_), Some(after), _) => left_out(NO_CURSOR, "?after", after),
+            (Some("worst"), ..) => Ok(TradeCursor::Worst),
+            (Some(_), ..) => Ok(TradeCursor::Best),
+            (None, Some(_), Some(before)) => {
+                left_out("`before` reads newest first, and does not go with `after`", "?before", before)
+            }
+            (None, Some(after), None) => Ok(TradeCursor::After(after)),
+            (None, None, before) => Ok(TradeCursor::Before(before)),
+        }
+    }
+
+    /// The range of times that is asked for.
+    fn range(&self, now: DateTime<Utc>, zone: Tz) -> Result<TradeRange, Error> {
+        if let Some(window) = self.window()? {
+            let bounds = [("since", &self.since), ("from", &self.from), ("to", &self.to)];
+            let given = bounds.into_iter().find_map(|(name, text)| Some((name, text.as_deref()?)));
+            return match given {
+                None => Ok(window.range(now, zone)),
+                Some((name, text)) => Err(invalid_argument(name, text, "nothing beside `window`")),
+            };
+        }
         let range = parse_range(self.from.as_deref(), self.to.as_deref(), zone)?;
         let since = self.since.as_deref().map(|text| parse_since(text, now)).transpose()?;
-        let range = TradeRange { from: range.from.max(since), ..range };
+        Ok(TradeRange { from: range.from.max(since), ..range })
+    }
+
+    fn question(&self, now: DateTime<Utc>, zone: Tz) -> Result<TradeQuestion, Error> {
+        let cursor = self.cursor()?;
+        let range = self.range(now, zone)?;
         let filter = TradeFilter {
             symbols: self.symbol.as_deref().map(parse_symbols).transpose()?.unwrap_or_default(),
             side: choice("side", self.side.as_deref(), &["BUY", "SELL"])?,

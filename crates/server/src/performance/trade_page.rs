@@ -1,6 +1,9 @@
 //! Pages of the list of closed trades: which of them a reader wants, and how they are read.
 
+use std::cmp::Reverse;
+
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rust_decimal::Decimal;
 
 use super::config_names::ConfigNames;
 use super::exit_kind::exit_kind;
@@ -43,6 +46,17 @@ pub(super) enum TradeCursor {
     Before(Option<u64>),
     /// Oldest first, those after the trade with this number.
     After(u64),
+    /// By their net profit, the largest loss first.
+    Worst,
+    /// By their net profit, the largest profit first.
+    Best,
+}
+
+impl TradeCursor {
+    /// Whether the page is ordered by net profit, and no other follows it.
+    pub(super) fn is_by_profit(self) -> bool {
+        matches!(self, Self::Worst | Self::Best)
+    }
 }
 
 /// A page of closed trades.
@@ -59,7 +73,14 @@ pub(super) struct TradePage {
     pub newest: Option<u64>,
     /// The account has more symbols or reasons than are looked through.
     pub names_cut: bool,
+    /// Of a page by net profit: trades of which it is not known, or no number that can be compared.
+    pub without_profit: u64,
+    /// Of a page by net profit: more trades match than are compared.
+    pub is_profit_cut: bool,
 }
+
+/// Trades that are compared for a page by net profit at most, the newest ones.
+pub(super) const MOST_COMPARED: usize = 20_000;
 
 /// Reads a page of the closed trades of an account.
 pub(super) fn read_page(
@@ -78,7 +99,18 @@ pub(super) fn read_page(
     let (criteria, is_cut) = criteria_of(connection, of, wanted)?;
     page.names_cut = is_cut;
     let span = Span::of(connection, of, wanted, cursor)?;
-    let mut found = find_trades(connection, of, &criteria, &span, limit + COUNTED)?;
+    let mut found = if cursor.is_by_profit() {
+        let mut found = find_trades(connection, of, &criteria, &span, MOST_COMPARED + 1)?;
+        page.is_profit_cut = found.len() > MOST_COMPARED;
+        found.truncate(MOST_COMPARED);
+        let compared = found.len();
+        let mut found = by_profit(connection, of, found, cursor)?;
+        page.without_profit = compared.saturating_sub(found.len()) as u64;
+        found.truncate(limit + COUNTED);
+        found
+    } else {
+        find_trades(connection, of, &criteria, &span, limit + COUNTED)?
+    };
     page.omitted = found.len().saturating_sub(limit);
     found.truncate(limit);
     page.last = found.last().map(|(_, seq)| seq.unsigned_abs());
@@ -92,6 +124,34 @@ pub(super) fn read_page(
         }
     }
     Ok(page)
+}
+
+/// Those of the trades that have a net profit, in the order of it; of the same, the newest first.
+fn by_profit(
+    connection: &Connection,
+    (bot, account): (&str, &str),
+    found: Vec<(i64, i64)>,
+    order: TradeCursor,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    // The index has the net profit, so the trades themselves are not read.
+    let mut net_of = connection.prepare_cached(
+        "SELECT net_pl FROM trades INDEXED BY trades_by_close
+         WHERE bot_id = ?1 AND account_id = ?2 AND closed_us = ?3 AND seq = ?4",
+    )?;
+    let mut known: Vec<(Decimal, i64, i64)> = Vec::new();
+    for (at, seq) in found {
+        let net = net_of.query_row(params![bot, account, at, seq], |row| {
+            let net = row.get_ref(0)?.as_str().ok().and_then(|text| Decimal::from_str_exact(text).ok());
+            Ok(net)
+        })?;
+        known.extend(net.map(|net| (net, at, seq)));
+    }
+    // They come newest first, and the sort keeps that order where profits are the same.
+    match order {
+        TradeCursor::Best => known.sort_by_key(|(net, ..)| Reverse(*net)),
+        _ => known.sort_by_key(|(net, ..)| *net),
+    }
+    Ok(known.into_iter().map(|(_, at, seq)| (at, seq)).collect())
 }
 
 /// A column, the index that begins with it, and the values of it that are wanted.
@@ -170,11 +230,11 @@ impl Span {
                 conditions += &format!(" AND closed_us {comparison} {}", at.timestamp_micros());
             }
         }
-        let is_newest_first = matches!(cursor, TradeCursor::Before(_));
+        let is_newest_first = !matches!(cursor, TradeCursor::After(_));
         let order = if is_newest_first { "closed_us DESC, seq DESC" } else { "closed_us, seq" };
         // The trade that the cursor names, or else the one that stands nearest to where it would stand.
         let (number, comparison, nearest) = match cursor {
-            TradeCursor::Before(None) | TradeCursor::After(0) => {
+            TradeCursor::Before(None) | TradeCursor::After(0) | TradeCursor::Worst | TradeCursor::Best => {
                 return Ok(Self { conditions, order, is_newest_first });
             }
             TradeCursor::Before(Some(number)) => (number, "<", "seq >= ?3 ORDER BY seq"),

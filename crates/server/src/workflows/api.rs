@@ -13,7 +13,9 @@ use tokio::io::AsyncReadExt;
 use utoipa::{IntoParams, ToSchema};
 
 use super::handle::{StartedRun, Workflows};
-use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
+use super::run::WorkflowRunState;
+use super::run_list::{RunFilter, RunPageView};
+use super::views::{WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Path, Query, json_with_status, routes};
@@ -47,11 +49,55 @@ struct RunWaitQuery {
     wait: Option<String>,
     /// Wait for an event with a number above this `seq`; for any new one when absent.
     after_seq: Option<u64>,
+    /// `ended`: answer when the run has ended, and not at each of its steps. Only with `wait`, in place of `after_seq`.
+    #[param(inline)]
+    until: Option<RunUntil>,
+}
+
+/// What a request for a run waits for, where it is not the next event.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunUntil {
+    /// Its state is final.
+    Ended,
+}
+
+impl RunWaitQuery {
+    /// The number above which an event is waited for; `None` for any new one.
+    fn awaited_seq(&self) -> Result<Option<u64>, Error> {
+        match (self.until, self.after_seq, &self.wait) {
+            (None, after, _) => Ok(after),
+            // No event has a number above that one: what is left to wait for is the end.
+            (Some(RunUntil::Ended), None, Some(_)) => Ok(Some(u64::MAX)),
+            (Some(RunUntil::Ended), Some(after), _) => Err(Error::new(Code::ArgumentInvalid)
+                .detail("`until=ended` waits for the end, and does not go with `after_seq`")
+                .field("?after_seq", after, "left out")),
+            (Some(RunUntil::Ended), None, None) => Err(Error::new(Code::ArgumentInvalid)
+                .detail("`until` says what `wait` waits for")
+                .field("?wait", Value::Null, "how long to wait, such as 30s or 5m")),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct WorkflowRunsQuery {
+    /// Return runs older than this one: `next` of the page before.
+    after: Option<String>,
+    /// Runs of a page at most; 50 when absent.
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct AllRunsQuery {
+    /// Only runs in these states, separated by commas: `queued`, `running`, `waiting`, `cancelling`, `undoing`,
+    /// `succeeded`, `failed`, `rolled_back`, `failed_after_pivot`, `cancelled` or `needs_attention`.
+    #[param(example = "failed,needs_attention")]
+    state: Option<String>,
+    /// Only runs of this workflow.
+    #[param(example = "restart-bot")]
+    workflow: Option<String>,
     /// Return runs older than this one: `next` of the page before.
     after: Option<String>,
     /// Runs of a page at most; 50 when absent.
@@ -74,6 +120,7 @@ struct ExecutedRunView {
 pub fn routes() -> FeatureRoutes<Workflows> {
     FeatureRoutes::new([
         routes!(list_workflows.refuses(StoreUnavailable)),
+        routes!(list_all_workflow_runs.refuses(WorkflowUnknown, StoreUnavailable)),
         routes!(get_workflow.refuses(WorkflowUnknown, StoreUnavailable)),
         routes!(execute_workflow.refuses(
             WorkflowUnknown,
@@ -193,14 +240,53 @@ async fn list_workflow_runs(
     Path(id): Path<String>,
     Query(query): Query<WorkflowRunsQuery>,
 ) -> Result<Response, Error> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        let expected = format!("a whole number from 1 to {PAGE_MAX}");
-        return Err(Error::new(Code::ArgumentInvalid)
-            .detail("`limit` is out of range")
-            .field("?limit", limit, expected));
-    }
+    let limit = page_limit(query.limit)?;
     Ok(botops_http::json(&workflows.list_runs(&id, query.after, limit).await?))
+}
+
+/// How many runs a page has, as asked for.
+fn page_limit(limit: Option<u32>) -> Result<u32, Error> {
+    match limit {
+        None => Ok(PAGE),
+        Some(limit @ 1..=PAGE_MAX) => Ok(limit),
+        Some(limit) => Err(Error::new(Code::ArgumentInvalid).detail("`limit` is out of range").field(
+            "?limit",
+            limit,
+            format!("a whole number from 1 to {PAGE_MAX}"),
+        )),
+    }
+}
+
+/// Runs of all workflows, newest first
+#[utoipa::path(get, path = "/api/v1/workflows/runs", tag = "workflows", security(("api_key" = ["read"])),
+    params(AllRunsQuery),
+    responses((status = 200, description = "A page of runs", body = RunPageView,
+        example = json!({"items": [{"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "update-targets",
+            "state": "failed", "terminal": true, "created_at": "2026-03-02T15:00:00Z",
+            "updated_at": "2026-03-02T15:00:02Z", "actor": "operator"}], "next": null, "omitted": 0}))))]
+async fn list_all_workflow_runs(
+    State(workflows): State<Workflows>,
+    Query(query): Query<AllRunsQuery>,
+) -> Result<Response, Error> {
+    let limit = page_limit(query.limit)?;
+    let states = query.state.as_deref().map(parse_states).transpose()?.unwrap_or_default();
+    let wanted = RunFilter { workflow: query.workflow, states };
+    Ok(botops_http::json(&workflows.list_all_runs(wanted, query.after, limit).await?))
+}
+
+/// States of runs by their names, separated by commas.
+fn parse_states(text: &str) -> Result<Vec<WorkflowRunState>, Error> {
+    let known = |word: &str| {
+        WorkflowRunState::parse(word).ok_or_else(|| {
+            let names: Vec<&str> = WorkflowRunState::all().map(WorkflowRunState::as_str).collect();
+            Error::new(Code::ArgumentInvalid).detail("there is no such state of a run").field(
+                "?state",
+                botops_core::text::clean(word, 40),
+                format!("of {}, separated by commas", names.join(", ")),
+            )
+        })
+    };
+    text.split(',').map(str::trim).map(known).collect()
 }
 
 /// The state of a run, now or as soon as something has happened
@@ -213,9 +299,10 @@ async fn get_workflow_run(
     Path(run): Path<String>,
     Query(query): Query<RunWaitQuery>,
 ) -> Result<Response, Error> {
+    let awaited = query.awaited_seq()?;
     let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.get_run(&run).await?)) };
     let wait = botops_http::parse_wait(&wait)?;
-    let after = match query.after_seq {
+    let after = match awaited {
         Some(after) => after,
         None => workflows.get_run(&run).await?.seq,
     };

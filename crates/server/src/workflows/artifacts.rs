@@ -4,6 +4,7 @@
 //! of adding a second one. A file appears complete or not at all. Hidden from users: the folder, and how log lines
 //! are found, redacted and packed. Clients name artifacts, never folders or files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -78,6 +79,8 @@ pub(crate) struct PackedBundle {
     pub(crate) lines: u64,
     pub(crate) files: u32,
     pub(crate) truncated: bool,
+    /// How many lines of the range each source has; every one that was asked for is there.
+    pub(crate) lines_by_source: BTreeMap<String, u64>,
 }
 
 /// The result of reading a bundle back.
@@ -193,6 +196,11 @@ impl ArtifactStore {
         }
         let lines = entries.iter().map(|entry| entry.lines).sum();
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let lines_of = |source: &LogSource| {
+            let own = entries.iter().filter(|entry| entry.source == source.name);
+            (source.name.to_owned(), own.map(|entry| entry.lines).sum())
+        };
+        let lines_by_source = request.sources.iter().map(lines_of).collect();
         let manifest = json!({
             "format": 1, "about": request.about, "from": request.from, "to": request.to, "created_at": Utc::now(),
             "sources": request.sources.iter().map(|source| source.name).collect::<Vec<_>>(),
@@ -203,7 +211,7 @@ impl ArtifactStore {
         let out = tar.into_inner()?.finish()?;
         out.sync_all()?;
         let (sha256, bytes) = hash_file(&mut File::open(part)?)?;
-        Ok(PackedBundle { sha256, bytes, lines, files, truncated })
+        Ok(PackedBundle { sha256, bytes, lines, files, truncated, lines_by_source })
     }
 
     /// Copies the lines inside the range, redacted.
@@ -297,7 +305,8 @@ impl ArtifactStore {
         Ok(inspected)
     }
 
-    /// How many log files a request would read, and how many bytes they have.
+    /// How many log files a request would read, and how many bytes they have as they lie there: not compressed, with the
+    /// lines outside of the range.
     pub(crate) fn estimate_size(request: &BundleRequest) -> (u32, u64) {
         let sizes: Vec<u64> =
             log_files(request).iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).collect();

@@ -20,7 +20,8 @@ use super::run::{
     find_missing_needs, find_workable_params, plan_steps, record_ended_commands, refuse_missing_needs,
     request_cancel, resume_runs, warn_of_lost_pause,
 };
-use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
+use super::run_list::{RunFilter, RunPageView, load_run_page};
+use super::views::{self, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::Events;
@@ -330,14 +331,7 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`]; [`Code::WorkflowRunUnknown`] when it never ran.
     pub async fn latest_run(&self, id: &str) -> Result<WorkflowRunView, Error> {
         let known = self.library.find_workflow(id).await?;
-        let name = id.to_owned();
-        let newest = self
-            .store
-            .read(move |connection| {
-                Ok(operations_log::newest(connection, OperationKind::Workflow, Some(&name), 1)?)
-            })
-            .await?;
-        let Some(op) = newest.into_iter().next() else {
+        let Some(op) = self.newest_of(id).await? else {
             return Err(Error::new(Code::WorkflowRunUnknown).detail(format!("`{id}` has not run yet")));
         };
         let workflow = self.library.pinned_definition(&op.def_sha).await.unwrap_or(known.workflow);
@@ -350,10 +344,48 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`].
     pub async fn list_runs(&self, id: &str, after: Option<String>, limit: u32) -> Result<RunPageView, Error> {
         self.library.find_workflow(id).await?;
-        let name = id.to_owned();
+        let wanted = RunFilter { workflow: Some(id.to_owned()), states: Vec::new() };
+        self.read_runs(wanted, after, limit).await
+    }
+
+    /// The newest runs of all workflows that are wanted, newest first; also of a workflow whose file is gone.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`] for a name that neither a workflow nor a run has.
+    pub(super) async fn list_all_runs(
+        &self,
+        wanted: RunFilter,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<RunPageView, Error> {
+        let name = wanted.workflow.clone();
+        let page = self.read_runs(wanted, after, limit).await?;
+        if let Some(name) = name.filter(|_| page.items.is_empty())
+            && self.newest_of(&name).await?.is_none()
+        {
+            self.library.find_workflow(&name).await?;
+        }
+        Ok(page)
+    }
+
+    async fn read_runs(
+        &self,
+        wanted: RunFilter,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<RunPageView, Error> {
         self.store
-            .read(move |connection| Ok(views::load_run_page(connection, &name, after.as_deref(), limit)?))
+            .read(move |connection| Ok(load_run_page(connection, &wanted, after.as_deref(), limit)?))
             .await
+    }
+
+    /// The newest run of this name.
+    async fn newest_of(&self, name: &str) -> Result<Option<OperationRow>, Error> {
+        let name = name.to_owned();
+        let read = move |connection: &Connection| {
+            Ok(operations_log::newest(connection, OperationKind::Workflow, Some(&name), 1)?)
+        };
+        Ok(self.store.read(read).await?.into_iter().next())
     }
 
     /// Tells a run to stop: it ends its step, undoes what it did, and is cancelled. A second call changes nothing.

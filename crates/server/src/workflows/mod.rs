@@ -5,7 +5,7 @@
 //!
 //! | part | what it holds |
 //! |---|---|
-//! | `api`, `views` | routes and wire types |
+//! | `api`, `views`, `run_list` | routes and wire types; lists of runs |
 //! | `handle` | the verbs, and how the parts are put together |
 //! | `run` | the journal of a run's facts, the loop that drives it, admission, queue, dry runs |
 //! | `definition` | files, strict YAML, checks, references, the catalogue |
@@ -20,6 +20,7 @@ mod artifacts;
 mod definition;
 mod handle;
 mod run;
+mod run_list;
 mod views;
 
 pub use api::routes;

@@ -14,9 +14,10 @@ use super::definition::{
     WorkflowRisk,
 };
 use super::run::{
-    MissingNeedView, PlannedStepView, RunInterruption, RunProgress, StepProgress, WorkflowForecast,
-    WorkflowRunError, WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
+    MissingNeedView, PlannedStepView, REASON_MAX, RunInterruption, RunProgress, StepProgress,
+    WorkflowForecast, WorkflowRunError, WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
 };
+use super::run_list::{RunBriefView, render_run_brief, table_time};
 use crate::operations_log::{self, OperationKind, OperationRow};
 use botops_core::durable_deadline::DurableDeadline;
 use botops_core::error::NextAction;
@@ -101,38 +102,6 @@ pub struct WorkflowStepView {
     pub undo: Option<String>,
     /// Whether the step is the pivot: nothing is undone after it.
     pub pivot: bool,
-}
-
-/// A run in a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WorkflowRunBrief)]
-pub struct RunBriefView {
-    /// The run's id, which grows with time.
-    pub run_id: String,
-    /// The id of the workflow it runs.
-    pub workflow_id: String,
-    /// The state of the run.
-    pub state: WorkflowRunState,
-    /// Whether the state is final.
-    pub terminal: bool,
-    /// When the run was requested.
-    pub created_at: DateTime<Utc>,
-    /// When the run last changed.
-    pub updated_at: DateTime<Utc>,
-    /// The name of the API key that requested it, or `recovery`.
-    pub actor: String,
-}
-
-/// A page of runs, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WorkflowRunPage)]
-pub struct RunPageView {
-    /// Runs, newest first.
-    pub items: Vec<RunBriefView>,
-    /// What to send as `after` for older ones; `null` at the end.
-    pub next: Option<String>,
-    /// How many older runs there are beyond this page.
-    pub omitted: u32,
 }
 
 /// The state of a run.
@@ -235,7 +204,7 @@ pub struct RunStepView {
     #[schema(value_type = Option<Object>)]
     pub input: Option<Value>,
     /// Its output; `null` before it has one. A `diff` that stands in the run's answer already is
-    /// `{"same_as": "/outputs/diff"}`: the place where it stands.
+    /// `{"same_as": "/outputs/diff"}`: the place where it stands. A long `blocked_by` says that `error` of the run has it.
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
     /// Its conditions, with expected and actual values.
@@ -296,11 +265,6 @@ pub struct WorkflowLockView {
     pub free: bool,
     /// The id of the run or config transaction that holds it; `null` when it is free.
     pub holder: Option<String>,
-}
-
-/// A time of the operations table, in milliseconds since 1970.
-fn table_time(ms: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
 /// When a deadline ends by the clock as it goes now.
@@ -367,49 +331,6 @@ pub(super) fn render_workflow(
     })
 }
 
-fn render_run_brief(op: &OperationRow) -> RunBriefView {
-    let state = WorkflowRunState::parse(&op.state).unwrap_or(WorkflowRunState::NeedsAttention);
-    RunBriefView {
-        run_id: op.op_id.clone(),
-        workflow_id: op.name.clone(),
-        state,
-        terminal: state.is_terminal(),
-        created_at: table_time(op.created_ms),
-        updated_at: table_time(op.updated_ms),
-        actor: op.actor.key_id.clone(),
-    }
-}
-
-/// A page of a workflow's runs. Run ids grow with time, so an id serves as the cursor.
-pub(super) fn load_run_page(
-    connection: &Connection,
-    name: &str,
-    after: Option<&str>,
-    limit: u32,
-) -> rusqlite::Result<RunPageView> {
-    let mut ids: Vec<String> = connection
-        .prepare_cached(
-            "SELECT op_id FROM ops WHERE kind = 'workflow' AND name = ?1 AND (?2 IS NULL OR op_id < ?2)
-             ORDER BY op_id DESC LIMIT ?3",
-        )?
-        .query_map(params![name, after, limit + 1], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let more = ids.len() > limit as usize;
-    ids.truncate(limit as usize);
-    let mut items = Vec::new();
-    for id in &ids {
-        items.extend(operations_log::load(connection, id)?.as_ref().map(render_run_brief));
-    }
-    let next = ids.last().filter(|_| more).cloned();
-    let omitted = match &next {
-        None => 0,
-        Some(next) => connection
-            .prepare_cached("SELECT count(*) FROM ops WHERE kind = 'workflow' AND name = ?1 AND op_id < ?2")?
-            .query_row(params![name, next], |row| row.get(0))?,
-    };
-    Ok(RunPageView { items, next, omitted })
-}
-
 /// The state of a run, derived from its facts.
 pub(super) fn load_run_view(
     connection: &Connection,
@@ -444,6 +365,9 @@ pub(super) fn load_run_view(
         steps.map(|(step, of_step)| render_run_step(step.uses.name(), of_step)).collect();
     let outputs = progress.outputs.unwrap_or_default();
     say_once(&outputs, &mut steps);
+    if let Some(error) = &progress.error {
+        steps.iter_mut().for_each(|step| refer_to_error(&error.message, step));
+    }
     let interruption = progress.interruption.as_ref();
     let because = |interruption: &RunInterruption| match interruption.was_stopped {
         true => "botops was stopped",
@@ -494,22 +418,54 @@ fn count_runs_before(connection: &Connection, op: &OperationRow) -> rusqlite::Re
 /// The member of an output that lists the differences of a config change; it may be long.
 const DIFF: &str = "diff";
 
+/// The member of an output that says in words why a change is refused; it may be long.
+const BLOCKED_BY: &str = "blocked_by";
+
+/// A reason that is no longer than this is as short as a reference to it.
+const SHORT_REASON: usize = 80;
+
 /// Shows the same differences once: in the outputs of the run, or else in the first step that has them.
 fn say_once(outputs: &Value, steps: &mut [RunStepView]) {
+    let of_steps = steps.iter_mut().map(|step| step.output.as_mut()).collect();
+    show_diff_once((outputs, "outputs"), of_steps, "output");
+}
+
+/// `outputs` are those of the run, with the name of their place; `of_steps` those of each step, as its member `member`.
+fn show_diff_once((outputs, place): (&Value, &str), of_steps: Vec<Option<&mut Value>>, member: &str) {
     let mut told: Vec<(String, Value)> = Vec::new();
     if outputs[DIFF].is_array() {
-        told.push((format!("/outputs/{DIFF}"), outputs[DIFF].clone()));
+        told.push((format!("/{place}/{DIFF}"), outputs[DIFF].clone()));
     }
-    for (place, step) in steps.iter_mut().enumerate() {
-        let output = step.output.as_mut().and_then(|output| output.get_mut(DIFF));
+    for (step, output) in of_steps.into_iter().enumerate() {
+        let output = output.and_then(|output| output.get_mut(DIFF));
         let Some(diff) = output.filter(|diff| diff.as_array().is_some_and(|lines| !lines.is_empty())) else {
             continue;
         };
         match told.iter().find(|(_, known)| known == diff) {
             Some((at, _)) => *diff = json!({"same_as": at}),
-            None => told.push((format!("/steps/{place}/output/{DIFF}"), diff.clone())),
+            None => told.push((format!("/steps/{step}/{member}/{DIFF}"), diff.clone())),
         }
     }
+}
+
+/// Of a plan that is refused, the reasons stand in the error of the run in words, and in `errors` one by one. The step and
+/// its output say where.
+fn refer_to_error(message: &str, step: &mut RunStepView) {
+    let Some(error) = step.error.as_mut().filter(|error| message.ends_with(&error.message)) else { return };
+    if refer_in_output(&error.message, step.output.as_mut(), "/error/message") {
+        error.message = "the change is refused; /error/message says why".to_owned();
+    }
+}
+
+/// Puts a reference in the place of the reason in an output, where it is this one, cut or whole; false where it is not.
+fn refer_in_output(why: &str, output: Option<&mut Value>, place: &str) -> bool {
+    let Some(told) = output.and_then(|output| output.get_mut(BLOCKED_BY)) else { return false };
+    let is_same = |told: &str| told.len() > SHORT_REASON && botops_core::text::clean(told, REASON_MAX) == why;
+    let is_same = told.as_str().is_some_and(is_same);
+    if is_same {
+        *told = json!(format!("the change is refused; {place} says why, and `errors` has each reason"));
+    }
+    is_same
 }
 
 fn render_run_step(uses: &str, step: &StepProgress) -> RunStepView {
@@ -535,7 +491,7 @@ pub(super) fn render_plan(
     known: &KnownWorkflow,
     params: &Value,
     lock: Option<String>,
-    steps: Vec<PlannedStepView>,
+    mut steps: Vec<PlannedStepView>,
     warnings: Vec<String>,
     next_actions: Vec<NextAction>,
 ) -> rusqlite::Result<WorkflowPlanView> {
@@ -553,6 +509,15 @@ pub(super) fn render_plan(
         (false, true) => WorkflowForecast::Unknown,
         (false, false) => WorkflowForecast::Pass,
     };
+    let predicted_outputs = predict_outputs(&known.workflow, params, &steps);
+    let of_steps = steps.iter_mut().map(|step| Some(&mut step.predicted_output)).collect();
+    show_diff_once((&predicted_outputs, "predicted_outputs"), of_steps, "predicted_output");
+    for (place, step) in steps.iter_mut().enumerate() {
+        if let Some(error) = &step.error {
+            let place = format!("/steps/{place}/error/message");
+            refer_in_output(&error.message, Some(&mut step.predicted_output), &place);
+        }
+    }
     Ok(WorkflowPlanView {
         workflow_id: definition.id.clone(),
         dry_run: true,
@@ -561,7 +526,7 @@ pub(super) fn render_plan(
         warnings,
         impossible: steps.iter().flat_map(|step| step.missing.clone()).collect(),
         next_actions,
-        predicted_outputs: predict_outputs(&known.workflow, params, &steps),
+        predicted_outputs,
         params: params.clone(),
         steps,
         locks,

@@ -40,7 +40,7 @@ pub struct ConfigFinding {
     pub rule: String,
     /// What was sent; masked where it is secret, shortened where it is long.
     pub got: Value,
-    /// What would be accepted, in words: by the schema, where it has the field.
+    /// What would be accepted, in words: by the schema, or in the bot's words where a rule of its own refuses it.
     pub expected: String,
     /// What to change so that the document passes.
     pub fix: String,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::finding::{ConfigFinding, ValidationLevel};
 use super::nodes::{child_pointer, is_secret, member_node};
 use super::schema_check::{
-    MOST_SCHEMA_BYTES, SchemaFault, clean_texts, expand_schema, find_roles, strip_values,
+    MOST_SCHEMA_BYTES, SchemaFault, clean_texts, expand_schema, find_roles, is_keyword, strip_values,
 };
 
 use super::undeclared_risk::fields_without_risk;
@@ -288,8 +288,10 @@ impl ConfigSchema {
             let place = if pointer.is_empty() { "the document" } else { pointer.as_str() };
             format!("Change {place} as `reason` says, and validate it again; the rule is the bot's own.")
         });
-        let expected = match self.at(&pointer) {
-            Some(_) if !pointer.is_empty() => self.wanted(&pointer).0,
+        let expected = match (&reason, self.at(&pointer)) {
+            // The schema takes what was sent, so what it says of the field is not what is wrong.
+            (Some(reason), _) if !is_keyword(&rule) => reason.clone(),
+            (_, Some(_)) if !pointer.is_empty() => self.wanted(&pointer).0,
             _ => "what the bot's own check accepts: the schema does not say it".to_owned(),
         };
         ConfigFinding {

@@ -133,6 +133,11 @@ const KEYWORDS: &[(&str, KeywordForm)] = {
     ]
 };
 
+/// Whether this is the name of a rule of a schema, and not of a bot's own.
+pub(super) fn is_keyword(rule: &str) -> bool {
+    KEYWORDS.iter().any(|(keyword, _)| *keyword == rule)
+}
+
 /// Checks a schema, and returns it as the fields are described: references replaced by what they name.
 pub(super) fn expand_schema(schema: &Value) -> Result<Value, SchemaFault> {
     let none = Map::new();

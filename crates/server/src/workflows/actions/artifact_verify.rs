@@ -14,8 +14,11 @@ pub(super) struct VerifyArtifact;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyArtifactInput {
-    artifact: String,
-    sha256: String,
+    /// The schema has both as given. In a dry run neither is known yet.
+    #[schemars(with = "String")]
+    artifact: Option<String>,
+    #[schemars(with = "String")]
+    sha256: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -24,8 +27,13 @@ pub(super) struct VerifyArtifactOutput {
     #[serde(rename = "match")]
     matches: bool,
     secrets_found: u64,
-    files: u32,
-    lines: u64,
+    /// Left out of a prediction, as the lines are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    files: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    lines: Option<u64>,
 }
 
 impl WorkflowAction for VerifyArtifact {
@@ -43,14 +51,14 @@ impl WorkflowAction for VerifyArtifact {
         _call: &ActionCall,
     ) -> Result<VerifyArtifactOutput, ActionFailure> {
         let artifacts = world.artifacts.clone();
-        let name = input.artifact;
+        let name = input.artifact.ok_or_else(|| ActionFailure::precondition("no bundle is named"))?;
         let inspected =
             do_file_work("the bundle could not be read", move || artifacts.inspect_bundle(&name)).await?;
         Ok(VerifyArtifactOutput {
-            matches: inspected.sha256 == input.sha256,
+            matches: Some(inspected.sha256) == input.sha256,
             secrets_found: inspected.secrets,
-            files: inspected.files,
-            lines: inspected.lines,
+            files: Some(inspected.files),
+            lines: Some(inspected.lines),
         })
     }
 
@@ -60,6 +68,7 @@ impl WorkflowAction for VerifyArtifact {
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,
     ) -> Result<VerifyArtifactOutput, ActionFailure> {
-        Ok(VerifyArtifactOutput { matches: true, secrets_found: 0, files: 0, lines: 0 })
+        // What a bundle is made to be; how much is in it is not known.
+        Ok(VerifyArtifactOutput { matches: true, secrets_found: 0, files: None, lines: None })
     }
 }

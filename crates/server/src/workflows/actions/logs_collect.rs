@@ -1,5 +1,6 @@
 //! `logs.collect`: packs redacted log lines into a bundle.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,24 +57,64 @@ enum LogSourceName {
     Bot,
 }
 
+/// What only the run can tell is left out of a prediction. The schema has it as given, since later steps refer to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct CollectLogsOutput {
     /// The bundle's name; `GET artifacts/{id}` returns it.
-    artifact: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    artifact: Option<String>,
     /// Where it is fetched from.
-    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    url: Option<String>,
+    /// How it is fetched, and what somebody without a key needs, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    fetch: Option<String>,
     /// The name that it is saved under.
-    file_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    file_name: Option<String>,
     /// The scope of a key that may fetch it.
     read_scope: String,
     /// How long it is there.
     kept: String,
-    sha256: String,
-    bytes: u64,
-    lines: u64,
-    files: u32,
+    /// The first instant of the range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DateTime<Utc>")]
+    from: Option<DateTime<Utc>>,
+    /// The end of the range, not included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DateTime<Utc>")]
+    to: Option<DateTime<Utc>>,
+    /// Each source that was asked for, with its lines of the range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BTreeMap<String, u64>")]
+    sources: Option<BTreeMap<String, u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    sha256: Option<String>,
+    /// Its size, compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    lines: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    files: Option<u32>,
     /// Whether lines were left out because of the size limit.
-    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    truncated: Option<bool>,
+    /// In a prediction: how many log files are looked through for lines of the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files_at_most: Option<u32>,
+    /// In a prediction: the size of those files as they lie there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes_before_compression_at_most: Option<u64>,
 }
 
 impl WorkflowAction for CollectLogs {
@@ -91,7 +132,7 @@ impl WorkflowAction for CollectLogs {
         call: &ActionCall,
     ) -> Result<CollectLogsOutput, ActionFailure> {
         let request = bundle_request(world, &input, call)?;
-        let artifact = request.name.clone();
+        let (artifact, range) = (request.name.clone(), (request.from, request.to));
         let artifacts = world.artifacts.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let _guard = StopOnDrop(stop.clone());
@@ -99,12 +140,17 @@ impl WorkflowAction for CollectLogs {
             do_file_work("the bundle could not be written", move || artifacts.pack_bundle(&request, &stop))
                 .await?;
         Ok(CollectLogsOutput {
-            sha256: packed.sha256,
-            bytes: packed.bytes,
-            lines: packed.lines,
-            files: packed.files,
-            truncated: packed.truncated,
-            ..CollectLogsOutput::named(artifact)
+            fetch: Some(HOW_TO_FETCH.to_owned()),
+            url: Some(format!("/api/v1/artifacts/{artifact}")),
+            file_name: Some(format!("{artifact}{ENDING}")),
+            artifact: Some(artifact),
+            sources: Some(packed.lines_by_source),
+            sha256: Some(packed.sha256),
+            bytes: Some(packed.bytes),
+            lines: Some(packed.lines),
+            files: Some(packed.files),
+            truncated: Some(packed.truncated),
+            ..CollectLogsOutput::of_range(range)
         })
     }
 
@@ -115,34 +161,51 @@ impl WorkflowAction for CollectLogs {
         _assumed: &mut AssumedChanges,
     ) -> Result<CollectLogsOutput, ActionFailure> {
         let request = bundle_request(world, &input, call)?;
-        let artifact = request.name.clone();
-        let max = request.max_bytes;
+        let (range, most_bytes) = ((request.from, request.to), request.max_bytes);
         let (files, bytes) = do_file_work("the logs could not be looked at", move || {
             Ok(ArtifactStore::estimate_size(&request))
         })
         .await?;
-        let bytes = bytes.clamp(1, max);
-        Ok(CollectLogsOutput { bytes, files, truncated: bytes >= max, ..CollectLogsOutput::named(artifact) })
+        Ok(CollectLogsOutput {
+            files_at_most: Some(files),
+            bytes_before_compression_at_most: Some(bytes),
+            // Of larger files it depends on how many of their lines are of the range.
+            truncated: (bytes <= most_bytes).then_some(false),
+            ..CollectLogsOutput::of_range(range)
+        })
     }
 }
 
 impl CollectLogsOutput {
-    /// A bundle of which only the name is known.
-    fn named(artifact: String) -> Self {
+    /// What is known before anything is read.
+    fn of_range((from, to): (DateTime<Utc>, DateTime<Utc>)) -> Self {
         Self {
-            url: format!("/api/v1/artifacts/{artifact}"),
-            file_name: format!("{artifact}{ENDING}"),
-            read_scope: "read".to_owned(),
+            read_scope: READ_SCOPE.to_owned(),
             kept: format!("until {KEEP} newer bundles are there"),
-            artifact,
-            sha256: String::new(),
-            bytes: 0,
-            lines: 0,
-            files: 0,
-            truncated: false,
+            from: Some(from),
+            to: Some(to),
+            artifact: None,
+            url: None,
+            fetch: None,
+            file_name: None,
+            sources: None,
+            sha256: None,
+            bytes: None,
+            lines: None,
+            files: None,
+            truncated: None,
+            files_at_most: None,
+            bytes_before_compression_at_most: None,
         }
     }
 }
+
+/// The scope of a key that may fetch a bundle.
+const READ_SCOPE: &str = "read";
+
+/// How a bundle is fetched. Every client has a key of its own, so there is no link without one.
+const HOW_TO_FETCH: &str = "GET the url with the header X-API-Key, a key of scope read; for somebody without one: `botops key new \
+                            --scopes read --expires 7d` (docs/agents.md)";
 
 /// How far a bundle reaches back where nothing is said.
 const USUAL_RANGE: &str = "24h";

@@ -22,10 +22,6 @@ pub(crate) struct WorkflowLibrary {
     pinned: Mutex<HashMap<String, Arc<CheckedWorkflow>>>,
 }
 
-/// Where runs are, for who asks for a workflow of that name.
-const RUNS_ARE: &str = ": the runs of one are at GET /api/v1/workflows/{workflow_id}/runs, one run is at GET \
-                        /api/v1/workflows/runs/{run_id}";
-
 impl WorkflowLibrary {
     /// Loads the shipped workflows and the last good version of each file in `folder`.
     ///
@@ -72,10 +68,8 @@ impl WorkflowLibrary {
             0 => String::new(),
             some => format!("; {some} files of the folder are not read, since it has too many"),
         };
-        // `GET workflows/runs` comes here: the word stands in the paths of runs.
-        let meant = if id == "runs" { RUNS_ARE } else { "" };
         Err(Error::new(Code::WorkflowUnknown)
-            .detail(format!("`{asked}` is no workflow{meant}; known: {}{left_out}", ids.join(", ")))
+            .detail(format!("`{asked}` is no workflow; known: {}{left_out}", ids.join(", ")))
             .context("known", ids))
     }
 

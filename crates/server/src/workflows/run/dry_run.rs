@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::failure::{own_run_error, to_run_error};
+use super::failure::{own_run_error, refusal_of, to_run_error};
 use super::missing_needs::{MissingNeedView, code_of_missing, describe_missing_needs, missing_needs_of};
 use super::state::WorkflowRunError;
 use crate::operations_log::StoredActor;
@@ -209,12 +209,31 @@ async fn plan_step(
             let in_doubt = assumed.is_pause_in_doubt() && step.uses.shows_bot();
             foresee_output(&mut planned, step, values, output, in_doubt, changed);
         }
+        // A member that the prediction of an earlier step leaves out is not there yet, and will be.
+        Err(failure) if failure.class == StepFailureClass::Invalid && !knows_input(step, values) => {
+            planned.forecast = WorkflowForecast::Unknown;
+            planned.forecast_reason = Some("its input has a value that only the run knows".to_owned());
+        }
         Err(failure) => {
             planned.forecast = if changed { WorkflowForecast::Unknown } else { WorkflowForecast::Fail };
             planned.error = Some(to_run_error(&failure));
         }
     }
     planned
+}
+
+/// Whether everything that the input of a step refers to is known beforehand.
+fn knows_input(step: &WorkflowStep, values: &RunValues) -> bool {
+    step.with.values().all(|template| values.knows(template))
+}
+
+/// The conditions on members that a prediction leaves out, since only the run knows them.
+fn conditions_on_unforeseen<'a>(wanted: &'a [StepCondition], output: &Value) -> Vec<&'a str> {
+    let is_left_out = |that: &str| {
+        let member = that.strip_prefix('/').and_then(|path| path.split('/').next());
+        member.zip(output.as_object()).is_some_and(|(member, members)| !members.contains_key(member))
+    };
+    wanted.iter().map(|condition| condition.that.as_str()).filter(|that| is_left_out(that)).collect()
 }
 
 /// Takes a predicted output into the plan, with what it means for the step's conditions.
@@ -230,18 +249,25 @@ fn foresee_output(
     let of_wait = step.until.iter().flat_map(|until| &until.expect);
     let wanted: Vec<StepCondition> = step.expect.iter().chain(of_wait).cloned().collect();
     planned.criteria = evaluate_conditions(&wanted, values, &output);
+    let open = conditions_on_unforeseen(&wanted, &output);
+    let is_open = |criterion: &WorkflowCriterion| open.contains(&criterion.that.as_str());
+    let known: Vec<WorkflowCriterion> =
+        planned.criteria.iter().filter(|criterion| !is_open(criterion)).cloned().collect();
     planned.forecast = match all_met(&planned.criteria) {
         true => WorkflowForecast::Pass,
         // A value that the step waits for may still come, and the effect of an earlier change is not visible yet.
         false if step.until.is_some() || changed || planned.class == ActionClass::Mutate => {
             WorkflowForecast::Unknown
         }
+        false if all_met(&known) => {
+            planned.forecast_reason = Some(format!("only the run knows `{}`", open.join("` and `")));
+            WorkflowForecast::Unknown
+        }
         false => WorkflowForecast::Fail,
     };
     if planned.forecast == WorkflowForecast::Fail {
-        let why = output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, 2_000));
-        planned.error =
-            why.map(|why| own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why));
+        let failed = |why| own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why);
+        planned.error = refusal_of(&output).map(failed);
     }
     // Conditions of later steps on what is left out here stay open.
     values.outputs.insert(step.id.clone(), output.clone());

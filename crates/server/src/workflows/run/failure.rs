@@ -7,6 +7,14 @@ use crate::workflows::actions::{ActionFailure, StepFailureClass};
 use crate::workflows::definition::WorkflowCriterion;
 use botops_core::error::Code;
 
+/// How much of the reason of a refused plan is kept in an error, in characters.
+pub(crate) const REASON_MAX: usize = 2_000;
+
+/// Why what was planned cannot be done, as an action says in its output; `None` for any other output.
+pub(crate) fn refusal_of(output: &Value) -> Option<String> {
+    output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, REASON_MAX))
+}
+
 /// A failure of an action, for the journal.
 pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
     let row = Code::named(failure.code).map(Code::row);

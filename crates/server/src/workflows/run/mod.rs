@@ -29,6 +29,7 @@ pub(crate) use admission::{RunAdmission, admit_run, request_cancel};
 pub(crate) use dry_run::{PlannedStepView, WorkflowForecast, plan_steps, predict_outputs};
 pub(crate) use ended_commands::record_ended_commands;
 pub(crate) use execution_log::ExecutionLog;
+pub(crate) use failure::REASON_MAX;
 pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
 pub(crate) use lost_pause::warn_of_lost_pause;

@@ -63,8 +63,13 @@ impl WorkflowRunState {
 
     /// The state with this name; `None` for a name from another version.
     pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::all().find(|state| state.as_str() == name)
+    }
+
+    /// Every state, those of a run that goes on first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let live = [Self::Queued, Self::Running, Self::Waiting, Self::Cancelling, Self::Undoing];
-        live.into_iter().chain(Self::TERMINAL).find(|state| state.as_str() == name)
+        live.into_iter().chain(Self::TERMINAL)
     }
 
     /// Whether the run is over.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{RunContext, RunHalt, StepInterrupt};
 use super::facts::RunFact;
-use super::failure::{describe_unmet, journal_input, own_run_error, to_run_error};
+use super::failure::{describe_unmet, journal_input, own_run_error, refusal_of, to_run_error};
 use super::missing_needs::{code_of_missing, describe_missing_needs, find_missing_needs};
 use super::progress::StepProgress;
 use super::retry::RetrySchedule;
@@ -30,11 +30,6 @@ pub(crate) struct StepRun<'a> {
     pub(crate) run: &'a mut RunContext,
     pub(crate) index: usize,
     pub(crate) step: &'a WorkflowStep,
-}
-
-/// Why what was planned cannot be done, as an action says in its output; `None` for any other output.
-fn refusal_of(output: &Value) -> Option<String> {
-    output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, 2_000))
 }
 
 impl StepRun<'_> {
