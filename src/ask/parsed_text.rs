@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::concept::WordConcept;
 use super::context::AskContext;
+use super::moods::{ClauseMood, clauses_by_mood};
 use super::slots::{SlotValues, find_named_symbols, read_slots};
 use super::spelling::split_pieces_around;
 use super::vocabulary::read_words;
@@ -25,12 +26,30 @@ pub(super) struct ParsedText {
 impl ParsedText {
     /// Parses a text. `today` is the day from which periods are counted.
     pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
-        let named = find_named_symbols(text, context);
-        let places = named.iter().map(|named| (named.place.clone(), named.symbol.clone()));
-        let pieces = split_pieces_around(text, places);
-        let mut words = read_words(&pieces);
+        let clauses = clauses_by_mood(text);
+        let wishes = clauses.iter().any(|clause| clause.mood == ClauseMood::Wishes);
+        let (mut words, mut named, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wish, mut pieces_of_wish) = (String::new(), Vec::new());
+        for clause in &clauses {
+            let found = find_named_symbols(&clause.text, context);
+            let places = found.iter().map(|named| (named.place.clone(), named.symbol.clone()));
+            let pieces = split_pieces_around(&clause.text, places);
+            if !words.is_empty() {
+                // Nothing is read across the end of a part.
+                words.extend(read_words(&[BOUNDARY.to_owned()]));
+            }
+            words.extend(read_words(&pieces));
+            let share = if wishes { clause.mood.share() } else { 1.0 };
+            shares.resize(words.len(), share);
+            if share >= 1.0 {
+                wish = format!("{wish} {}", clause.text);
+                pieces_of_wish.extend(pieces);
+            }
+            named.extend(found);
+        }
         let slots = read_slots(&mut words, &named, context, today);
-        let is_question = is_question(text, &pieces, &words);
+        let is_question = is_question(&wish, &pieces_of_wish, &words);
+        damp(&mut words, &shares);
         Self { text: text.to_owned(), said: text.to_owned(), words, slots, is_question, today }
     }
 
@@ -64,6 +83,25 @@ impl ParsedText {
     /// The `reason` for a change that the text asks for.
     pub(super) fn reason(&self) -> String {
         format!("asked: {}", botops_core::text::clean(self.said.trim(), 160))
+    }
+}
+
+/// The word that stands between two parts of a text.
+pub(super) const BOUNDARY: &str = "|";
+
+/// Weight from which a word names what a text is about.
+const SUBJECT: f64 = 0.6;
+
+/// The least share of what stands beside a wish that names nothing itself: "the breaker is open, what now".
+const SHARE_WITHOUT_SUBJECT: f64 = 0.7;
+
+/// Lowers the weight of the words that stand beside what is wished.
+fn damp(words: &mut [AskWord], shares: &[f64]) {
+    let has_subject =
+        words.iter().zip(shares).any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
+    for (word, share) in words.iter_mut().zip(shares) {
+        let share = if has_subject || *share == 0.0 { *share } else { share.max(SHARE_WITHOUT_SUBJECT) };
+        word.weight *= share;
     }
 }
 
@@ -113,26 +151,5 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
 
 /// Whether a word may ask for an action.
 fn acts(word: &AskWord) -> bool {
-    use WordConcept as C;
-    const ACTS: &[WordConcept] = &[
-        C::Change,
-        C::Undo,
-        C::Run,
-        C::Cancel,
-        C::Stop,
-        C::Pause,
-        C::Resume,
-        C::Restart,
-        C::Flatten,
-        C::Close,
-        C::SignIn,
-        C::Reset,
-        C::Silence,
-        C::Acknowledge,
-        C::Confirm,
-        C::Export,
-        C::Shutdown,
-        C::Probe,
-    ];
-    word.concepts.iter().any(|concept| ACTS.contains(concept))
+    word.concepts.iter().any(|concept| concept.is_action())
 }

@@ -2,7 +2,7 @@
 //!
 //! A rule's score is the share of the text's weight that it explains by the concepts it needs and the values it takes.
 //! Words that it does not explain lower the score, so a rule that explains more wins, and unknown words around a known
-//! one make every rule less certain. The same text always gives the same scores.
+//! one make a rule less certain: little where the known one names the subject of a read, more where it says little or does harm. The same text always gives the same scores.
 
 use super::concept::WordConcept;
 use super::intents::{IntentRule, RULES};
@@ -74,28 +74,36 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
         return None;
     }
     let mut explained = 0.0;
-    let mut total = 0.0;
-    let mut counted = 0;
+    let (mut missed, mut unknown) = (0.0, 0.0);
+    // The heaviest word that this rule itself is about.
+    let mut head: f64 = 0.0;
     for word in &asked.words {
-        total += word.weight;
-        counted += usize::from(word.weight > 0.3);
         let by_slot = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
         let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
         let by_also = rule.also.iter().any(|concept| word.is(*concept));
         let anywhere = word.concepts.iter().any(|concept| ANYWHERE.contains(concept));
-        if by_slot || by_need {
-            explained += word.weight * word.certainty;
+        let share = if by_slot || by_need {
+            head = head.max(word.weight);
+            word.certainty
         } else if by_also {
             // A concept that the rule merely allows counts a little less than one that it needs.
-            explained += word.weight * word.certainty * 0.9;
+            word.certainty * 0.9
         } else if word.slot.is_some_and(|slot| NAMED_IF_UNUSED.contains(&slot)) {
             // The answer says that it is not used, so that the rest of the text can still be answered.
-            explained += word.weight * 0.6;
+            0.6
         } else if anywhere {
-            explained += word.weight.min(0.1) + (word.weight - 0.1).max(0.0) * 0.5;
-        }
+            (word.weight.min(0.1) + (word.weight - 0.1).max(0.0) * 0.5) / word.weight.max(0.01)
+        } else if word.is_known() {
+            0.0
+        } else {
+            unknown += word.weight;
+            continue;
+        };
+        explained += word.weight * share;
+        missed += word.weight * (1.0 - share);
     }
-    if total <= 0.0 || counted == 0 {
+    let total = explained + missed + weight_of_unknown(rule, unknown, head);
+    if explained < EVIDENCE {
         return None;
     }
     let slots_taken =
@@ -103,6 +111,26 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     let groups = f64::from(u8::try_from(rule.needs.len().min(3)).unwrap_or(3));
     let values = if slots_taken > 0 { 0.03 } else { 0.0 };
     Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
+}
+
+/// The least that a rule must explain of a text.
+const EVIDENCE: f64 = 0.3;
+
+/// Weight of a word that names what a text is about beyond doubt.
+const HEAD: f64 = 0.75;
+
+/// What words that nobody knows weigh against a rule: little beside the name of what is asked for, more beside a word that
+/// says little, and in full where something would be stopped, started or cancelled.
+fn weight_of_unknown(rule: &IntentRule, unknown: f64, head: f64) -> f64 {
+    if rule.is_dangerous() {
+        unknown * 0.6
+    } else if head < HEAD {
+        (unknown * 0.6).min(1.2)
+    } else if rule.acts() {
+        (unknown * 0.3).min(0.6)
+    } else {
+        (unknown * 0.15).min(0.4)
+    }
 }
 
 /// Whether a word with this concept rules the intent out. A word that the rule itself needs does not.

@@ -250,6 +250,19 @@ fn corrected(lower: &str) -> String {
     near.cloned().unwrap_or_else(|| lower.to_owned())
 }
 
+/// Whether an order may begin with this word; "stops" and "stopped" begin none.
+pub(super) fn is_verb_of_an_order(lower: &str) -> bool {
+    let is_base = !lower.ends_with("ed") && (!lower.ends_with('s') || lower.ends_with("ss"));
+    if !is_base || !lower.chars().all(|c| c.is_ascii_alphabetic() || c == '-') {
+        return false;
+    }
+    if super::word_lists::WordList::OrderVerbs.contains(lower) {
+        return true;
+    }
+    let (concepts, _) = look_up(lower);
+    concepts.iter().any(|concept| concept.is_action())
+}
+
 fn find_phrase(stems: &[String]) -> Option<(usize, Vec<WordConcept>)> {
     let first = stems.first()?;
     let phrases = VOCABULARY.phrases.get(first)?;
@@ -280,7 +293,7 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
     let length = lower.chars().count();
     let allowed = match length {
         0..=3 => return (Vec::new(), 1.0),
-        4..=5 => 1,
+        4..=8 => 1,
         _ => 2,
     };
     let plain = lower.chars().all(|c| c.is_ascii_alphabetic());
@@ -311,7 +324,7 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
             let known_is_dangerous = known_concepts.iter().any(|concept| concept.is_dangerous());
             distance < *known || (distance == *known && known_is_dangerous && !is_dangerous)
         });
-        if distance <= limit && is_nearer {
+        if distance <= limit && is_nearer && (distance != 1 || is_likely_slip(spelling, lower)) {
             best = Some((distance, concepts.clone()));
         }
     }
@@ -320,6 +333,30 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
         Some((_, concepts)) => (concepts, 0.85),
         None => (Vec::new(), 1.0),
     }
+}
+
+/// Rows of a keyboard: a finger that misses hits a neighbour.
+const KEYS: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
+
+/// Whether one change makes the one word of the other that fingers make: a letter too many, too few or in the wrong order, its
+/// neighbour on the keyboard, or another vowel. "Present" is no slip of "prevent".
+fn is_likely_slip(wanted: &str, given: &str) -> bool {
+    if wanted.len() != given.len() {
+        return true;
+    }
+    let pairs: Vec<(char, char)> = wanted.chars().zip(given.chars()).filter(|(a, b)| a != b).collect();
+    let [(wanted, given)] = pairs.as_slice() else { return true };
+    let is_vowel = |c: &char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
+    let place = |c: &char| {
+        KEYS.iter().enumerate().find_map(|(row, keys)| keys.find(*c).map(|column| (row, column)))
+    };
+    let near = match (place(wanted), place(given)) {
+        (Some((row, column)), Some((other_row, other_column))) => {
+            row.abs_diff(other_row) <= 1 && column.abs_diff(other_column) <= 1
+        }
+        _ => false,
+    };
+    near || is_vowel(wanted) && is_vowel(given)
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl AskWord {
     pub(super) fn is(&self, concept: WordConcept) -> bool {
         self.concepts.contains(&concept)
     }
+
+    /// Whether it means something here, or a value was read from it.
+    pub(super) fn is_known(&self) -> bool {
+        !self.concepts.is_empty() || self.slot.is_some()
+    }
 }
 
 /// Records that a value was read from the word at this position, so that it is not scored by its concepts.

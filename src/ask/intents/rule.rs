@@ -41,6 +41,26 @@ impl IntentRule {
     }
 }
 
+impl IntentRule {
+    /// Whether the intent changes something.
+    pub(crate) fn acts(&self) -> bool {
+        self.is_dangerous()
+            || matches!(
+                self.intent,
+                "config_set"
+                    | "config_rollback"
+                    | "config_confirm"
+                    | "workflow_run"
+                    | "reset"
+                    | "probe_session"
+                    | "reauth"
+                    | "silence"
+                    | "acknowledge"
+                    | "health_check"
+            )
+    }
+}
+
 impl std::fmt::Debug for IntentRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.intent)
