@@ -63,7 +63,7 @@ struct Part {
 
 /// Splits at the ends of sentences, and at commas and joints behind which something of its own begins.
 fn split(text: &str) -> Vec<Part> {
-    let text = folded(text);
+    let text = folded(text).replace("tl;dr", "tldr").replace("TL;DR", "tldr");
     let mut sentences: Vec<Part> = Vec::new();
     let mut from = 0;
     let bytes = text.as_bytes();
@@ -151,6 +151,7 @@ fn begins_a_clause(words: &[String]) -> bool {
         || WordList::PlainPolite.contains(first)
         || is_question_word(first)
         || starts_with_any(rest, WordList::Exceptions)
+        || starts_with_any(rest, WordList::Manners)
         || is_verb_of_an_order(first)
 }
 
@@ -196,7 +197,7 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
     let of = |text: String, mood: ClauseMood| MoodClause { text, mood };
     let as_is = |mood: ClauseMood| of(format!("{text}{mark}"), mood);
     let rest = without_connectives(&all);
-    if starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
+    if starts_with_any(rest, WordList::Manners) && all.len() <= 6 || starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
         return as_is(M::Excepts);
     }
     let Some(first) = rest.first() else { return as_is(M::States) };
@@ -208,10 +209,16 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
         let from = all.len() - rest.len() + skipped;
         text.split_whitespace().filter(|word| !words_of(word).is_empty()).skip(from).collect::<Vec<_>>().join(" ")
     };
-    if let Some(end) = marker_end(rest, WordList::OrderMarkers) {
+    // "So the breaker can be set back": what follows from the rest is what is wished.
+    let follows = !is_asked && all.first().is_some_and(|word| matches!(word.as_str(), "so" | "hence" | "therefore" | "thus")) && all.len() > 2;
+    let speaks = |at: usize| at == 0 || WordList::StateOpeners.contains(first) || first == "as" || first == "before";
+    let order = marker_end(rest, WordList::OrderMarkers).filter(|_| speaks(1));
+    if let Some(end) = order {
         return of(tail(end), M::Wishes);
     }
-    if let Some(end) = marker_end(rest, WordList::AskMarkers) {
+    let at_once = prefix_of(rest, WordList::AskMarkers) > 0;
+    let asked_for = marker_end(rest, WordList::AskMarkers).filter(|end| *end < rest.len() && speaks(usize::from(!at_once)));
+    if let Some(end) = asked_for {
         return indirect(rest.get(end..).unwrap_or_default(), &tail, end);
     }
     // "Verify whether": behind such a verb stands a question; "verify the audit" is an order.
@@ -228,7 +235,7 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
     if length > 0 {
         return of(tail(length), M::Wishes);
     }
-    if is_question_word(first) || is_asked || is_verb_of_an_order(first) || starts_with_any(rest, WordList::WishOpeners)
+    if follows || is_question_word(first) || is_asked || is_verb_of_an_order(first) || starts_with_any(rest, WordList::WishOpeners)
     {
         return as_is(M::Wishes);
     }

@@ -100,6 +100,7 @@ fn damp(words: &mut [AskWord], shares: &[f64]) {
     let has_subject =
         words.iter().zip(shares).any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
     for (word, share) in words.iter_mut().zip(shares) {
+        word.is_wished = *share >= 1.0;
         let share = if has_subject || *share == 0.0 { *share } else { share.max(SHARE_WITHOUT_SUBJECT) };
         word.weight *= share;
     }

@@ -138,7 +138,7 @@ fn is_ruled_out(asked: &ParsedText, concept: WordConcept, rule: &IntentRule) -> 
     asked.words.iter().any(|word| {
         let is_needed = rule.needs.iter().any(|group| group.iter().any(|wanted| word.is(*wanted)));
         let is_value = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
-        word.is(concept) && !is_needed && !is_value
+        word.is(concept) && word.is_wished && !is_needed && !is_value
     })
 }
 

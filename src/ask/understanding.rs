@@ -6,6 +6,7 @@ use super::answer_selection::told;
 use super::clauses::{clauses, without_side_clauses};
 use super::context::AskContext;
 use super::intents::IntentRule;
+use super::moods::{ClauseMood, clauses_by_mood};
 use super::not_used::not_used;
 use super::parsed_text::ParsedText;
 use super::plan::{AskPlan, PlannedCall, planned_call};
@@ -184,6 +185,9 @@ fn decide_with(
         AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
     };
     let mut view = AskView { not_used: unused, ..decide(best, plan, commands) };
+    if best.rule.intent == "workflow_cancel" && view.effect.as_deref() == Some("read") {
+        view.note = Some("No workflow runs right now, so there is nothing to cancel; this shows the last runs.".to_owned());
+    }
     if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
         view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
     }
@@ -206,6 +210,10 @@ fn understand_two_requests(
     let mut options = Vec::new();
     let mut scores = Vec::new();
     for part in [first, second] {
+        let is_wish = clauses_by_mood(part).first().is_some_and(|clause| clause.mood == ClauseMood::Wishes);
+        if !is_wish {
+            return None;
+        }
         let asked = ParsedText::parse(part, context, today);
         let candidates = match_intents(&asked);
         let best = candidates.first().filter(|best| best.score >= SURE)?;
@@ -222,9 +230,9 @@ fn understand_two_requests(
         );
         scores.push((best.score, is_change(&(best.rule.build)(&asked, context))));
     }
-    // Two reads joined by "and" are usually one question; a change joined with anything is a second request.
+    // A read beside a change asks what the change does, or how things are before it.
     let acts = scores.iter().filter(|(_, is_change)| *is_change).count();
-    (acts > 0 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
+    (acts > 1 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
 }
 
 fn is_change(plan: &AskPlan) -> bool {

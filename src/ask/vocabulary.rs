@@ -226,7 +226,7 @@ fn known_word(raw: String, concepts: Vec<WordConcept>, certainty: f64) -> AskWor
         .map(|concept| VOCABULARY.weights.get(concept).copied().unwrap_or_default())
         .reduce(f64::max)
         .unwrap_or(UNKNOWN);
-    AskWord { lower: raw.to_lowercase(), raw, concepts, certainty, weight, slot: None }
+    AskWord { lower: raw.to_lowercase(), raw, concepts, certainty, weight, is_wished: true, slot: None }
 }
 
 /// The word itself when it is known; else the word of a phrase that it misspells, if there is one.

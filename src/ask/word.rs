@@ -32,6 +32,8 @@ pub(super) struct AskWord {
     pub(super) certainty: f64,
     /// How much a rule's score loses when the rule does not explain the word.
     pub(super) weight: f64,
+    /// Whether it belongs to what is asked or ordered, and not only to what is said beside it.
+    pub(super) is_wished: bool,
     /// The kind of value that was read from it; such a word is not scored by its concepts.
     pub(super) slot: Option<SlotKind>,
 }

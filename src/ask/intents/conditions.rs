@@ -70,10 +70,6 @@ pub(super) fn has_key(asked: &ParsedText) -> bool {
     !asked.slots.keys.is_empty()
 }
 
-pub(super) fn has_component(asked: &ParsedText) -> bool {
-    asked.slots.component.is_some()
-}
-
 pub(super) fn has_workflow(asked: &ParsedText) -> bool {
     asked.slots.workflow.is_some()
 }
@@ -103,4 +99,80 @@ pub(super) fn compares_or_groups(asked: &ParsedText) -> bool {
         asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word))
     };
     has(&["than", "versus", "vs", "better", "worse", "by", "per"])
+}
+
+/// The words of a text, those of phrases one by one.
+fn single_words(asked: &ParsedText) -> impl Iterator<Item = &str> {
+    asked.words.iter().flat_map(|word| word.lower.split(' '))
+}
+
+/// "Why did we get out of NVDA": whether the text asks about how a trade ended.
+pub(super) fn asks_about_an_exit(asked: &ParsedText) -> bool {
+    const EXITS: &[&str] = &["got out of", "get out of", "gets out of", "getting out of", "got us out of", "stopped on", "stopped us out", "stopped out",
+        "got stopped out", "closed out", "exited", "wicked out", "stopped me out"];
+    let closes = asked.words.iter().any(|word| EXITS.contains(&word.lower.as_str()))
+        || single_words(asked).any(|word| matches!(word, "exited" | "closed" | "exit" | "stopped"))
+            && !asked.slots.symbols.is_empty();
+    closes && asked.is_question && !asked.has(C::Not) && (!asked.slots.symbols.is_empty() || asked.has(C::Trade))
+}
+
+/// Whether the text asks for closed trades or for positions with how they ended.
+pub(super) fn asks_for_closed_trades(asked: &ParsedText) -> bool {
+    let has = |wanted: &[&str]| single_words(asked).any(|word| wanted.contains(&word));
+    has(&["exit", "exited", "closed", "losing", "winning", "losers", "winners"]) && !asked.has(C::Not) && asked.has(C::Trade)
+}
+
+/// Whether past runs are asked for, and not how one goes.
+pub(super) fn asks_for_runs(asked: &ParsedText) -> bool {
+    let has = |wanted: &[&str]| single_words(asked).any(|word| wanted.contains(&word));
+    let is_of_workflows = has_workflow(asked) || asked.has(C::Workflow) || asked.has(C::Restart) && asked.has(C::Past) || asked.has(C::Export);
+    let is_listed = asked.slots.count.is_some() || has(&["runs", "often", "times", "history", "each", "every", "past"]);
+    let when = asked.slots.period.is_some() && (has(&["when", "often", "whom", "failed", "executed", "runs"]) || asked.has(C::Execution));
+    asked.is_question && is_of_workflows && (is_listed && (asked.has(C::Execution) || asked.has(C::History) || has(&["often", "times"]) || when) || when) && asked.slots.id.is_none()
+}
+
+/// "How much CPU", "CPU load": whether a part is asked for by a number, and not whether it is well.
+pub(super) fn asks_how_much(asked: &ParsedText) -> bool {
+    asked.words.iter().any(|word| {
+        ["how much", "usage", "load", "consumption", "utilization", "utilisation", "percent"].iter().any(|part| word.lower.contains(part))
+    })
+}
+
+/// "Would 2 % be ok", "is 0.03 allowed": whether a question asks what would be, and orders nothing.
+pub(super) fn asks_whether(asked: &ParsedText) -> bool {
+    let first = asked.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
+    let second = asked.words.get(1).map(|word| word.lower.as_str()).unwrap_or_default();
+    let first = first.split(' ').next().unwrap_or_default();
+    let asks = match first {
+        "would" | "is" | "are" | "does" | "may" | "might" | "will" => true,
+        "can" | "could" | "should" => !matches!(second, "you" | "u"),
+        "what" => asked.has(C::Validate),
+        _ => false,
+    };
+    asks && asked.is_question || asked.has(C::Validate) && !asked.has(C::Change)
+}
+
+/// Whether an order begins with the word that cancels: "pull all resting orders".
+pub(super) fn cancels(asked: &ParsedText) -> bool {
+    asked.words.first().is_some_and(|word| word.is(C::Cancel)) && !asked.text.trim_end().ends_with('?')
+}
+
+/// Whether the text has nothing but its verb: "close it".
+pub(super) fn names_nothing(asked: &ParsedText) -> bool {
+    asked.words.iter().filter(|word| word.weight > 0.3).count() <= 1
+}
+
+/// Whether the text names two or more of what a summary has.
+pub(super) fn names_several_subjects(asked: &ParsedText) -> bool {
+    let subjects = [C::Position, C::Order, C::Error, C::Health, C::Alert, C::Performance, C::Account, C::Trade, C::Incident];
+    subjects.into_iter().filter(|subject| asked.has(*subject)).count() >= 2
+}
+
+/// "I want version 14 again": whether an earlier version is to be the present one.
+pub(super) fn wants_a_version_again(asked: &ParsedText) -> bool {
+    let has = |wanted: &[&str]| single_words(asked).any(|word| wanted.contains(&word));
+    asked.slots.versions.len() == 1
+        && has(&["again", "back", "activate", "reactivate", "use", "load", "deploy"])
+        && (has(&["want", "need", "put", "give", "bring", "use", "load", "deploy", "activate", "reactivate", "like"]) || is_order(asked))
+        && !asked.asks_openly()
 }

@@ -56,8 +56,10 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
 /// "What happened last night", "what did I miss": whether the text asks for what somebody who was not there wants to know.
 pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
     let lower = asked.text.to_lowercase();
-    says(asked, WordList::AwayWords)
-        || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()))
+    // "What happened overnight" is asked of the journal.
+    let names_trouble = [C::Error, C::Incident, C::Recovery].iter().any(|concept| asked.has(*concept)) || asked.text.to_lowercase().contains("miss");
+    names_trouble && says(asked, WordList::AwayWords)
+        || names_trouble && WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()))
 }
 
 /// "What has recovery tried": whether the text asks for what was done, and not for what is planned.

@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value, json};
 
+use super::periods::{read_clock, read_number};
 use super::values::{SlotValues, WantedValue};
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
@@ -58,13 +59,21 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
             })
         })
     };
-    let after_to = |at: usize| matches!(before(at), "to" | "=" | "as" | "at" | "with" | "equals");
-    let free: Vec<usize> = (0..words.len()).rev().filter(is_free).collect();
+    let after_to = |at: usize| {
+        matches!(before(at), "to" | "=" | "as" | "at" | "with" | "equals" | "of" | "than" | "every" | "exceed" | "over" | "above" | "below" | "under" | "after" | "only" | "most" | "max" | "it")
+    };
+    let is_of_a_time = |at: &usize| words.get(*at).is_some_and(|word| word.slot == Some(SlotKind::Period));
+    let free: Vec<usize> = (0..words.len())
+        .rev()
+        .filter(|at| is_free(at) && !is_rejected(words, *at) && (!is_of_a_time(at) || after_to(*at)))
+        .collect();
+    if let Some(found) = find_clock(words, &free, context, keys) {
+        return Some(found);
+    }
     let amount_at = |at: usize| read_amount(words, at);
     let mut amounts: Vec<(usize, GivenAmount, usize)> = free
         .iter()
         .filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length)))
-        .filter(|(at, ..)| before(*at) != "from")
         .collect();
     amounts.sort_by_key(|(at, ..)| !after_to(*at));
     if let Some((at, amount, length)) = amounts.iter().find(|(at, ..)| before(*at) != "by").cloned() {
@@ -93,6 +102,39 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
     })
 }
 
+/// Whether this is the value that is not wanted: "15:30 instead of 16:00", "from 2 % to 1 %", "not every 10".
+fn is_rejected(words: &[AskWord], at: usize) -> bool {
+    let lower = |back: usize| {
+        at.checked_sub(back).and_then(|at| words.get(at)).map_or("", |word| word.lower.as_str())
+    };
+    match lower(1) {
+        "from" | "not" | "currently" | "was" | "version" => true,
+        "of" => matches!(lower(2), "instead" | "place"),
+        "than" => !matches!(lower(2), "more" | "less" | "higher" | "lower" | "greater" | "fewer" | "larger" | "bigger" | "smaller" | "longer")
+            && !lower(2).ends_with(" more"),
+        _ => lower(2) == "not" && matches!(lower(1), "every" | "to" | "at" | "the"),
+    }
+}
+
+/// A time of day, where one of the fields takes one.
+fn find_clock(
+    words: &[AskWord],
+    free: &[usize],
+    context: &AskContext,
+    keys: &[String],
+) -> Option<(SaidValue, Vec<usize>)> {
+    let takes_clock = |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
+    if !keys.iter().any(takes_clock) {
+        return None;
+    }
+    let text = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    free.iter().find_map(|at| {
+        let (time, length) = read_clock(text(*at), text(at + 1))?;
+        let places = (*at..at + length).collect();
+        Some((SaidValue::Word(time.format("%H:%M").to_string(), true), places))
+    })
+}
+
 fn is_clock(lower: &str) -> bool {
     lower.len() == 5 && lower.as_bytes().get(2) == Some(&b':')
 }
@@ -116,6 +158,14 @@ fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
     if lower == "half" && matches!(next(1), "a" | "an") {
         let unit = AmountUnit::named(next(2))?;
         return Some((GivenAmount { number: Decimal::new(5, 1), unit }, 3));
+    }
+    // "Four losses"; "a" and "one" are articles in most texts.
+    if let Some(number) = read_number(&lower).filter(|_| lower.len() > 2 && lower.chars().all(char::is_alphabetic)) {
+        if matches!(lower.as_str(), "one" | "few" | "couple") && at.checked_sub(1).is_none_or(|before| words.get(before).is_none_or(|word| word.lower != "to")) {
+            return None;
+        }
+        let (unit, length) = unit_after(words, at + 1);
+        return Some((GivenAmount { number: number.into(), unit }, 1 + length));
     }
     let (sign, rest) = match lower.strip_prefix('-') {
         Some(rest) => (-Decimal::ONE, rest),

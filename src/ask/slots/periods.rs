@@ -255,7 +255,7 @@ fn read_hour(word: &str) -> Option<(NaiveTime, usize)> {
 }
 
 /// A time of day and how many words name it: `9:30`, `14:00`, `2pm`, `2 pm`, `noon`.
-fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)> {
+pub(super) fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)> {
     match first {
         "noon" | "midday" => return Some((NaiveTime::from_hms_opt(12, 0, 0)?, 1)),
         "midnight" => return Some((NaiveTime::MIN, 1)),
