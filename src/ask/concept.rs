@@ -67,7 +67,7 @@ concepts! {
     // Subjects.
     Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Incident Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
-    Permission Logs Recovery Target Program Age Build Elsewhere
+    Permission Logs Recovery Target Program Age Build Idle Elsewhere
     // Modifiers. Fillers are articles, pronouns and polite words; they have no weight.
     Not All Last Now Past Who Best Worst PerSymbol New Active Filler
 }

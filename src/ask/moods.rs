@@ -180,7 +180,7 @@ fn starts_with_any(words: &[String], list: WordList) -> bool {
 }
 
 /// How far from the beginning what somebody wants may be named: "my user on the other line wants to know".
-const MARKER_REACH: usize = 7;
+const MARKER_REACH: usize = 11;
 
 /// Where a phrase of the list ends that stands near the beginning.
 fn marker_end(words: &[String], list: WordList) -> Option<usize> {
@@ -201,7 +201,9 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
         return as_is(M::Excepts);
     }
     let Some(first) = rest.first() else { return as_is(M::States) };
-    if may_be_subordinate && !is_asked && WordList::SubordinateOpeners.contains(first) {
+    let second = rest.get(1).map(String::as_str).unwrap_or_default();
+    let asks_when = first == "when" && WordList::Auxiliaries.contains(second);
+    if may_be_subordinate && !is_asked && !asks_when && WordList::SubordinateOpeners.contains(first) && marker_end(rest, WordList::AskMarkers).is_none() {
         return as_is(M::States);
     }
     // The text from this word on, as it was written.

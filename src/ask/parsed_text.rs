@@ -26,7 +26,11 @@ pub(super) struct ParsedText {
 impl ParsedText {
     /// Parses a text. `today` is the day from which periods are counted.
     pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
-        let clauses = clauses_by_mood(text);
+        let mut clauses = clauses_by_mood(text);
+        // What is to stay as it is, and how it is to be told, narrows nothing.
+        if clauses.first().is_some_and(|clause| clause.mood != ClauseMood::Excepts) {
+            clauses.retain(|clause| clause.mood != ClauseMood::Excepts);
+        }
         let wishes = clauses.iter().any(|clause| clause.mood == ClauseMood::Wishes);
         let (mut words, mut named, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         let (mut wish, mut pieces_of_wish) = (String::new(), Vec::new());

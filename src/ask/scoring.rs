@@ -12,7 +12,7 @@ use super::word::{AskWord, SlotKind};
 /// Score from which a match is acted on.
 pub(super) const SURE: f64 = 0.62;
 
-/// Score from which a read is taken that no other meaning is near: it changes nothing, and what it does not use is named.
+/// Score from which a read or a harmless change is taken that no other meaning is near; what it does not use is named.
 pub(super) const SURE_OF_LONE_READ: f64 = 0.54;
 
 /// How far the next meaning of a text is from such a read.
@@ -123,7 +123,7 @@ const HEAD: f64 = 0.75;
 /// says little, and in full where something would be stopped, started or cancelled.
 fn weight_of_unknown(rule: &IntentRule, unknown: f64, head: f64) -> f64 {
     if rule.is_dangerous() {
-        unknown * 0.6
+        unknown * 0.8
     } else if head < HEAD {
         (unknown * 0.6).min(1.2)
     } else if rule.acts() {

@@ -64,7 +64,8 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     let is_lone = candidates.get(1).is_none_or(|second| second.score < best.score - LONE);
     if best.score >= SURE_OF_LONE_READ
         && is_lone
-        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_))
+        && !best.rule.is_dangerous()
+        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_) | AskPlan::Change { .. })
     {
         return decide_with(&best, &asked, context, &commands);
     }

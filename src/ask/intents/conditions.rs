@@ -176,3 +176,22 @@ pub(super) fn wants_a_version_again(asked: &ParsedText) -> bool {
         && (has(&["want", "need", "put", "give", "bring", "use", "load", "deploy", "activate", "reactivate", "like"]) || is_order(asked))
         && !asked.asks_openly()
 }
+
+/// "The p99 latency": whether a number is named, and not "the numbers".
+pub(super) fn names_a_metric(asked: &ParsedText) -> bool {
+    const ANY: &[&str] = &["numbers", "figures", "metrics", "metric", "kpi", "kpis", "measurements", "counters", "gauges"];
+    asked.words.iter().any(|word| word.is(C::Metric) && !ANY.contains(&word.lower.as_str()))
+}
+
+/// "The bad trades of last week": whether the text says which trades.
+pub(super) fn names_which_trades(asked: &ParsedText) -> bool {
+    let names = single_words(asked).any(|word| matches!(word, "trades" | "losers" | "winners" | "trips"));
+    let which = asked.slots.period.is_some() || asked.slots.count.is_some() || single_words(asked).any(|word| matches!(word, "bad" | "worst" | "losing" | "winning" | "good"));
+    names && which && !asked.has(C::Not) && !asked.has(C::Pause) && !asked.has(C::Entry) && !asked.has(C::Alive) && !asked.has(C::Idle)
+}
+
+/// Whether the past of the health is asked for; "has it degraded" asks for the present.
+pub(super) fn asks_how_health_was(asked: &ParsedText) -> bool {
+    let is_past = single_words(asked).any(|word| matches!(word, "was" | "were" | "when" | "often" | "times" | "did" | "been" | "flapping" | "flapped" | "flap" | "flaps" | "went"));
+    asked.is_question && (asked.has(C::History) || asked.has(C::Event) || asked.slots.period.is_some() || is_past)
+}

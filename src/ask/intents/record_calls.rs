@@ -14,16 +14,23 @@ const WAIT: &str = "25s";
 
 /// Whether the text asks for trades one by one, and not for what they came to.
 pub(super) fn asks_for_trades(asked: &ParsedText) -> bool {
-    let names_trades = says(asked, WordList::TradeNouns) && asked.has(C::Trade);
+    let names_trades = asked.has(C::Trade) && (says(asked, WordList::TradeNouns) || names_an_exit(asked));
     let is_counted = asked.words.first().is_some_and(|word| word.lower.starts_with("how"));
     // "Losing" and "won" say which trades; "profit" and "drawdown" ask for a number.
     let asks_number = asked.words.iter().any(|word| {
         let mut parts = word.lower.split(' ');
         word.is(C::Performance)
             && word.slot.is_none()
+            && !matches!(word.lower.as_str(), "end in a loss" | "ended in a loss" | "at a loss")
             && !parts.any(|part| WordList::WinStates.contains(part) || WordList::LossStates.contains(part))
     });
     names_trades && !is_counted && !asks_number && !asked.opens_with_be()
+}
+
+/// "Entry and exit", "the exit price", "closed with": whether the text names the end of trades.
+fn names_an_exit(asked: &ParsedText) -> bool {
+    let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
+    parts.any(|part| matches!(part, "exit" | "exits" | "exited" | "closed")) && !asked.has(C::Not) && !asked.has(C::Order)
 }
 
 /// "Why did we lose today": the trades that lost, with their reasons.

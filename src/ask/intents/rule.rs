@@ -32,6 +32,7 @@ impl IntentRule {
                 | "flatten"
                 | "shutdown"
                 | "stop"
+                | "close"
                 | "cancel"
                 | "cancel_orders"
                 | "workflow_cancel"

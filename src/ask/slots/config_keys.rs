@@ -30,23 +30,24 @@ static NAMES: LazyLock<Vec<SettingName>> = LazyLock::new(|| {
     let name = |leaf: &'static str, text: &str| {
         let bare = text.trim_start_matches(['~', '@']);
         let words = bare.split([' ', '-']).map(normalize_word).collect();
-        SettingName { leaf, words, is_weak: text.starts_with('~'), is_of_time: text.starts_with('@') }
+        SettingName { leaf, words, is_weak: text.contains('~'), is_of_time: text.contains('@') }
     };
     let sections = list_sections(NAMES_FILE).into_iter();
     sections.flat_map(|(leaf, names)| names.iter().map(|text| name(leaf, text)).collect::<Vec<_>>()).collect()
 });
 
-/// How many other words may stand between two of a name.
+/// How many other words may stand between two of a name; one, where it has but two.
 const BETWEEN: usize = 2;
 
 /// The places of a name's words, in their order and near each other.
 fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<usize>> {
+    let between = if name.words.len() > 2 { BETWEEN } else { 1 };
     let starts = given.iter().enumerate().filter(|(_, (_, part))| Some(part) == name.words.first());
     starts.into_iter().find_map(|(first, (place, _))| {
         let mut places = vec![*place];
         let mut from = first + 1;
         for wanted in name.words.iter().skip(1) {
-            let near = given.get(from..(from + BETWEEN + 1).min(given.len()))?;
+            let near = given.get(from..(from + between + 1).min(given.len()))?;
             let near = near.iter().take_while(|(_, part)| part != BOUNDARY);
             let at = near.into_iter().position(|(_, part)| part == wanted)?;
             places.push(given.get(from + at)?.0);

@@ -67,8 +67,9 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
         .rev()
         .filter(|at| is_free(at) && !is_rejected(words, *at) && (!is_of_a_time(at) || after_to(*at)))
         .collect();
-    if let Some(found) = find_clock(words, &free, context, keys) {
-        return Some(found);
+    let takes_clock = |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
+    if keys.iter().any(takes_clock) {
+        return find_clock(words, &free);
     }
     let amount_at = |at: usize| read_amount(words, at);
     let mut amounts: Vec<(usize, GivenAmount, usize)> = free
@@ -116,17 +117,8 @@ fn is_rejected(words: &[AskWord], at: usize) -> bool {
     }
 }
 
-/// A time of day, where one of the fields takes one.
-fn find_clock(
-    words: &[AskWord],
-    free: &[usize],
-    context: &AskContext,
-    keys: &[String],
-) -> Option<(SaidValue, Vec<usize>)> {
-    let takes_clock = |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
-    if !keys.iter().any(takes_clock) {
-        return None;
-    }
+/// The time of day that is wanted.
+fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(SaidValue, Vec<usize>)> {
     let text = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
     free.iter().find_map(|at| {
         let (time, length) = read_clock(text(*at), text(at + 1))?;
