@@ -49,7 +49,7 @@ pub(super) fn clauses_by_mood(text: &str) -> Vec<MoodClause> {
         let others_follow = at + 1 < count;
         read_mood(&part.text, part.is_asked, others_follow && at == 0)
     };
-    let mut clauses: Vec<MoodClause> = parts.iter().enumerate().map(read).collect();
+    let mut clauses: Vec<MoodClause> = parts.iter().enumerate().flat_map(read).collect();
     clauses.retain(|clause| !clause.text.is_empty());
     clauses.sort_by_key(|clause| clause.mood);
     clauses
@@ -96,10 +96,12 @@ fn push_part(parts: &mut Vec<Part>, text: &str, is_asked: bool) {
 
 fn split_sentence(sentence: Part) -> Vec<Part> {
     let mut pieces: Vec<String> = sentence.text.split(", ").map(str::to_owned).collect();
-    for joint in WordList::ClauseJoints.phrases() {
+    for joint in WordList::ClauseJoints.phrases().iter().chain(WordList::WishJoints.phrases()) {
         let cut = |piece: String| {
             // What joins them begins what follows.
-            match piece.to_ascii_lowercase().find(joint.as_str()) {
+            let rests = words_of(&piece).first().is_some_and(|first| WordList::SubordinateOpeners.contains(first));
+            let needs_rest = WordList::WishJoints.contains(joint);
+            match piece.to_ascii_lowercase().find(joint.as_str()).filter(|_| rests || !needs_rest) {
                 Some(at) => {
                     let (head, tail) = piece.split_at(at);
                     vec![head.to_owned(), tail.to_owned()]
@@ -182,6 +184,9 @@ fn starts_with_any(words: &[String], list: WordList) -> bool {
 /// How far from the beginning what somebody wants may be named: "my user on the other line wants to know".
 const MARKER_REACH: usize = 11;
 
+/// Words that name who asks: "my user has asked".
+const ASKER_WORDS: usize = 6;
+
 /// Where a phrase of the list ends that stands near the beginning.
 fn marker_end(words: &[String], list: WordList) -> Option<usize> {
     (0..words.len().min(MARKER_REACH)).find_map(|at| {
@@ -190,11 +195,11 @@ fn marker_end(words: &[String], list: WordList) -> Option<usize> {
     })
 }
 
-fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause {
+fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> Vec<MoodClause> {
     use ClauseMood as M;
     let mark = if is_asked { "?" } else { "" };
     let all = words_of(text);
-    let of = |text: String, mood: ClauseMood| MoodClause { text, mood };
+    let of = |text: String, mood: ClauseMood| vec![MoodClause { text, mood }];
     let as_is = |mood: ClauseMood| of(format!("{text}{mark}"), mood);
     let rest = without_connectives(&all);
     if starts_with_any(rest, WordList::Manners) && all.len() <= 6 || starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
@@ -213,7 +218,7 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
     };
     // "So the breaker can be set back": what follows from the rest is what is wished.
     let follows = !is_asked && all.first().is_some_and(|word| matches!(word.as_str(), "so" | "hence" | "therefore" | "thus")) && all.len() > 2;
-    let speaks = |at: usize| at == 0 || WordList::StateOpeners.contains(first) || first == "as" || first == "before";
+    let speaks = |at: usize| at == 0 || WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first);
     let order = marker_end(rest, WordList::OrderMarkers).filter(|_| speaks(1));
     if let Some(end) = order {
         return of(tail(end), M::Wishes);
@@ -221,17 +226,23 @@ fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> MoodClause
     let at_once = prefix_of(rest, WordList::AskMarkers) > 0;
     let asked_for = marker_end(rest, WordList::AskMarkers).filter(|end| *end < rest.len() && speaks(usize::from(!at_once)));
     if let Some(end) = asked_for {
-        return indirect(rest.get(end..).unwrap_or_default(), &tail, end);
+        let head = text.split_whitespace().filter(|word| !words_of(word).is_empty()).take(end);
+        let mut found = vec![indirect(rest.get(end..).unwrap_or_default(), &tail, end)];
+        // What stands before it is more than who asks.
+        if end > ASKER_WORDS {
+            found.push(MoodClause { text: head.collect::<Vec<_>>().join(" "), mood: M::States });
+        }
+        return found;
     }
     // "Verify whether": behind such a verb stands a question; "verify the audit" is an order.
     let verb = prefix_of(rest, WordList::AskVerbs);
     let behind = if verb > 0 && rest.get(verb).is_some_and(|word| matches!(word.as_str(), "me" | "us" | "for")) { verb + 1 } else { verb };
     let asks = rest.get(behind).is_some_and(|word| is_question_word(word) || matches!(word.as_str(), "whether" | "if" | "how"));
     if verb > 0 && asks {
-        return indirect(rest.get(behind..).unwrap_or_default(), &tail, behind);
+        return vec![indirect(rest.get(behind..).unwrap_or_default(), &tail, behind)];
     }
     if first == "whether" {
-        return indirect(rest, &tail, 0);
+        return vec![indirect(rest, &tail, 0)];
     }
     let length = prefix_of(rest, WordList::OrderPrefixes);
     if length > 0 {

@@ -46,7 +46,10 @@ impl ParsedText {
             let share = if wishes { clause.mood.share() } else { 1.0 };
             shares.resize(words.len(), share);
             if share >= 1.0 {
-                wish = format!("{wish} {}", clause.text);
+                // An order that comes first stays one, whatever is asked behind it.
+                if pieces_of_wish.is_empty() || !begins_with_an_action(&pieces_of_wish) {
+                    wish = format!("{wish} {}", clause.text);
+                }
                 pieces_of_wish.extend(pieces);
             }
             named.extend(found);
@@ -88,6 +91,12 @@ impl ParsedText {
     pub(super) fn reason(&self) -> String {
         format!("asked: {}", botops_core::text::clean(self.said.trim(), 160))
     }
+}
+
+fn begins_with_an_action(pieces: &[String]) -> bool {
+    let mut words = pieces.iter().map(|piece| piece.to_lowercase());
+    let first = words.find(|word| !WordList::PoliteWords.contains(word)).unwrap_or_default();
+    read_words(&[first]).iter().any(acts)
 }
 
 /// The word that stands between two parts of a text.

@@ -18,9 +18,19 @@ pub(super) fn context() -> AskContext {
     let config: Value = serde_json::from_str(CONFIG).expect("it is JSON");
     let mut context = AskContext {
         workflows: SHIPPED_WORKFLOWS.map(str::to_owned).into(),
-        components: ["bot", "broker_session", "store", "config_sync", "audit_chain"]
-            .map(str::to_owned)
-            .into(),
+        components: [
+            "bot",
+            "broker_session",
+            "trading",
+            "store",
+            "api_server",
+            "system_resources",
+            "outbox",
+            "config_sync",
+            "audit_chain",
+        ]
+        .map(str::to_owned)
+        .into(),
         schema: serde_json::from_str(SCHEMA).expect("it is JSON"),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
         symbols: ["SPY", "TSLA", "NVDA", "AAPL"].map(str::to_owned).into(),

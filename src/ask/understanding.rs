@@ -268,6 +268,8 @@ fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> As
                 effect: Some("change".to_owned()),
                 call: Some(AskCallView::of(&preview)),
                 command: Some(command),
+                selected: told(&preview.select),
+                selection: preview.select,
                 options: vec![option],
                 ..AskView::default()
             }

@@ -12,6 +12,7 @@ use super::concept::WordConcept as C;
 use super::list_file::list_sections;
 use super::spelling::stem;
 use super::word::AskWord;
+use super::word_lists::WordList;
 
 /// The words and phrases. They are data, so that adding a spelling needs no code.
 const VOCABULARY_FILE: &str = include_str!("vocabulary.txt");
@@ -256,7 +257,7 @@ pub(super) fn is_verb_of_an_order(lower: &str) -> bool {
     if !is_base || !lower.chars().all(|c| c.is_ascii_alphabetic() || c == '-') {
         return false;
     }
-    if super::word_lists::WordList::OrderVerbs.contains(lower) {
+    if WordList::OrderVerbs.contains(lower) {
         return true;
     }
     let (concepts, _) = look_up(lower);
@@ -288,8 +289,16 @@ fn look_up(lower: &str) -> (Vec<WordConcept>, f64) {
     find_slip(lower)
 }
 
+/// Whether this is a common word that means nothing here.
+pub(super) fn is_common_word(lower: &str) -> bool {
+    VOCABULARY.not_slips.contains(lower) || VOCABULARY.not_slips.contains(stem(lower).as_str())
+}
+
 /// The concepts of the nearest known spelling, if it is near enough for its length and no other is as near.
 fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
+    if WordList::KnownTickers.contains(lower) {
+        return (Vec::new(), 1.0);
+    }
     let length = lower.chars().count();
     let allowed = match length {
         0..=3 => return (Vec::new(), 1.0),

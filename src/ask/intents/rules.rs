@@ -14,7 +14,7 @@ use super::config_calls::{
 use super::control_calls::{choose_cancel, choose_reset, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
-    names_events, read_alerts, read_config, read_errors, read_events, read_health_history, read_orders,
+    names_events, read_alerts, read_config, read_metrics, read_errors, read_events, read_health_history, read_orders,
     read_page, read_performance, read_positions, read_state,
 };
 use super::record_calls::{
@@ -99,7 +99,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         never: [C::Not, C::Pause, C::Stop, C::Resume, C::Workflow, C::Best, C::Worst, C::Fill, C::Change], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Version], when: asks_for_trades, read_trades),
     rule!("trades", "closed trades with their reasons", [[C::Why], [C::Performance]], also: [C::Trade, C::Past, C::Account, C::Doing], never: [C::Best, C::Worst, C::Config, C::Workflow, C::Position], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: asks_why_lost, read_trades),
     rule!("fills", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],
-        slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration], when: |asked| !asked.opens_with_be() && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
+        slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: |asked| !asked.opens_with_be() && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
     rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Component, C::Age, C::Trade, C::Fill, C::Entry, C::Session, C::Breaker, C::Config, C::Workflow, C::Market, C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes, C::Incident],
         slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component, SlotKind::Count], when: |asked| !asks_what_was_missed(asked) && !(asks_for_trades(asked) && asked.has(C::Why)), read_errors),
     rule!("explain_code", "what an error code means and what to do", [], also: [C::Explain, C::Error, C::Codes, C::Why, C::Help, C::Fill, C::Health, C::Doing, C::Past, C::Logs, C::Alert, C::Event, C::Okay, C::Not, C::All, C::Undo], never: [], slots: [SlotKind::Code],
@@ -225,7 +225,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("reset_breaker", "let the circuit breaker try again: dry run first", [[C::Reset, C::Close], [C::Breaker]], also: [C::Trade], never: [C::Why], slots: [], when: |asked| !asked.asks_openly(),
         |asked, _| control_call("reset-breaker", asked, &[])),
     rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Component, C::Age, C::Session, C::Position, C::Order, C::Fill, C::Trade, C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [SlotKind::Period, SlotKind::Component], when: |asked| (!is_about_a_part(asked) || asks_how_much(asked)) && (!is_about_past(asked) || names_a_metric(asked)),
-        |_, _| read_call("/api/v1/metrics")),
+        read_metrics),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::History, C::Past, C::Logs, C::Trade, C::Bot, C::Doing, C::Why], never: [C::Error, C::Config, C::Alert], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Symbol, SlotKind::Component], when: |asked| !asks_what_was_missed(asked), |asked, context| read_events(None, asked, context)),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::Order, C::Fill, C::Error, C::Session, C::Breaker, C::Config, C::Workflow, C::Alert, C::History, C::Change, C::Past, C::Logs, C::Who], never: [], slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Symbol, SlotKind::Component],
         when: names_events, |asked, context| read_events(None, asked, context)),
@@ -242,9 +242,9 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("alerts", "alerts: firing and recent", [[C::Alert]], also: [C::History, C::Health, C::Active, C::Error, C::Past, C::Why, C::Alive, C::Silence, C::Acknowledge, C::Not], never: [C::Stop], slots: [SlotKind::Component, SlotKind::Period, SlotKind::Count],
         when: |asked| asked.is_question || !(asked.has(C::Silence) || asked.has(C::Acknowledge)),
         read_alerts),
-    rule!("silence", "silence alerts for a while", [[C::Silence, C::Pause, C::Stop, C::Shutdown], [C::Alert, C::Component, C::Health]], also: [C::Error, C::Component, C::Session, C::Breaker, C::Health, C::Alert], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period], when: is_order, silence_call),
-    rule!("silence", "silence alerts for a while", [[C::Silence]], also: [C::Error, C::Component, C::Session, C::Alert], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period], when: is_order, silence_call),
-    rule!("acknowledge", "acknowledge an alert", [[C::Acknowledge]], also: [C::Alert], never: [], slots: [SlotKind::Id], when: is_order, acknowledge_call),
+    rule!("silence", "silence alerts for a while", [[C::Silence, C::Pause, C::Stop, C::Shutdown], [C::Alert, C::Component, C::Health]], also: [C::Error, C::Component, C::Session, C::Breaker, C::Health, C::Alert, C::Metric, C::Performance, C::Age, C::Silence, C::Workflow, C::Order], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period, SlotKind::Key], when: is_order, silence_call),
+    rule!("silence", "silence alerts for a while", [[C::Silence]], also: [C::Error, C::Component, C::Session, C::Alert, C::Metric, C::Performance, C::Age, C::Breaker, C::Health, C::Workflow, C::Silence], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period, SlotKind::Key], when: is_order, silence_call),
+    rule!("acknowledge", "acknowledge an alert", [[C::Acknowledge]], also: [C::Alert, C::Performance, C::Error, C::Health, C::Metric, C::Session, C::Breaker, C::Age, C::Component, C::Acknowledge, C::Order, C::Position, C::Account, C::Stop, C::Config], never: [], slots: [SlotKind::Id, SlotKind::Key, SlotKind::Component], when: is_order, acknowledge_call),
     rule!("health", "system health with causes", [[C::Health]], also: [C::Okay, C::Component, C::Summary, C::Why, C::Error, C::Program, C::Doing, C::Alive, C::Probe, C::Validate], never: [C::History, C::Silence, C::Workflow], slots: [SlotKind::Component, SlotKind::Workflow],
         when: |asked| !(asks_to_wait(asked) || asked.slots.workflow_is_exact || asked.slots.period.is_some() || asked.has(C::Run) && has_workflow(asked)), component_health),
     rule!("health", "system health with causes", [[C::Component]], also: [C::Health, C::Okay, C::Summary, C::Error, C::Alive, C::Doing, C::Why], never: [C::Silence], slots: [SlotKind::Component], when: |asked| !asks_to_wait(asked), component_health),

@@ -6,6 +6,7 @@
 mod config_keys;
 mod config_values;
 mod counts;
+mod days_named;
 mod identifiers;
 mod names;
 mod periods;
