@@ -47,7 +47,7 @@ pub(super) fn clauses_by_mood(text: &str) -> Vec<MoodClause> {
     let count = parts.len();
     let read = |(at, part): (usize, &Part)| {
         let others_follow = at + 1 < count;
-        read_mood(&part.text, part.is_asked, others_follow && at == 0)
+        read_mood(&part.text, part.is_asked, at > 0, others_follow && at == 0)
     };
     let mut clauses: Vec<MoodClause> = parts.iter().enumerate().flat_map(read).collect();
     clauses.retain(|clause| !clause.text.is_empty());
@@ -154,6 +154,8 @@ fn begins_a_clause(words: &[String]) -> bool {
         || is_question_word(first)
         || starts_with_any(rest, WordList::Exceptions)
         || starts_with_any(rest, WordList::Manners)
+        || starts_with_any(words, WordList::Manners)
+        || starts_with_any(words, WordList::Purposes)
         || is_verb_of_an_order(first)
 }
 
@@ -195,17 +197,22 @@ fn marker_end(words: &[String], list: WordList) -> Option<usize> {
     })
 }
 
-fn read_mood(text: &str, is_asked: bool, may_be_subordinate: bool) -> Vec<MoodClause> {
+fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate: bool) -> Vec<MoodClause> {
     use ClauseMood as M;
     let mark = if is_asked { "?" } else { "" };
     let all = words_of(text);
     let of = |text: String, mood: ClauseMood| vec![MoodClause { text, mood }];
     let as_is = |mood: ClauseMood| of(format!("{text}{mark}"), mood);
     let rest = without_connectives(&all);
-    if starts_with_any(rest, WordList::Manners) && all.len() <= 6 || starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
+    let tells_how = starts_with_any(rest, WordList::Manners) || starts_with_any(&all, WordList::Manners);
+    if tells_how && all.len() <= 6 || starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
         return as_is(M::Excepts);
     }
     let Some(first) = rest.first() else { return as_is(M::States) };
+    let is_purpose = prefix_of(rest, WordList::Purposes).max(prefix_of(&all, WordList::Purposes)) > 0;
+    if is_purpose && stands_beside && !is_asked {
+        return as_is(M::States);
+    }
     let second = rest.get(1).map(String::as_str).unwrap_or_default();
     let asks_when = first == "when" && WordList::Auxiliaries.contains(second);
     if may_be_subordinate && !is_asked && !asks_when && WordList::SubordinateOpeners.contains(first) && marker_end(rest, WordList::AskMarkers).is_none() {

@@ -168,7 +168,7 @@ pub(super) fn stem(word: &str) -> String {
 
 /// Whether two stems are the same word; one typing error is tolerated from five letters on.
 pub(super) fn is_same_word(given: &str, wanted: &str) -> bool {
-    given == wanted || (wanted.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
+    given == wanted || (wanted.len() >= 5 && given.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
 }
 
 #[cfg(test)]

@@ -38,6 +38,15 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         return view;
     }
     let candidates = safe_matches(&asked);
+    if let Some(best) = candidates.first()
+        && best.score >= SURE_OF_LONE_READ
+        && best.score < SURE
+        && candidates.get(1).is_none_or(|second| second.score < best.score - LONE)
+        && !best.rule.is_dangerous()
+        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_) | AskPlan::Change { .. })
+    {
+        return decide_with(best, &asked, context, &commands);
+    }
     if candidates.first().is_none_or(|best| best.score < SURE)
         && let Some(rule) = rule_of_a_clause(text, context, today)
     {
@@ -60,14 +69,6 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         && let Some(call) = one_read_of_state(&rivals, &asked, context)
     {
         return decide(&best, AskPlan::Read(call), &commands);
-    }
-    let is_lone = candidates.get(1).is_none_or(|second| second.score < best.score - LONE);
-    if best.score >= SURE_OF_LONE_READ
-        && is_lone
-        && !best.rule.is_dangerous()
-        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_) | AskPlan::Change { .. })
-    {
-        return decide_with(&best, &asked, context, &commands);
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };

@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn other_words_stay_unknown() {
-        for spelling in ["banana", "weather", "xyzzy", "horse", "poem"] {
+        for spelling in ["banana", "xyzzy", "horse", "balloon"] {
             assert!(concepts_of(spelling)[0].is_empty(), "{spelling}");
         }
     }

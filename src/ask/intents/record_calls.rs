@@ -63,10 +63,12 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
 /// "What happened last night", "what did I miss": whether the text asks for what somebody who was not there wants to know.
 pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
     let lower = asked.text.to_lowercase();
-    // "What happened overnight" is asked of the journal.
-    let names_trouble = [C::Error, C::Incident, C::Recovery].iter().any(|concept| asked.has(*concept)) || asked.text.to_lowercase().contains("miss");
-    names_trouble && says(asked, WordList::AwayWords)
-        || names_trouble && WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()))
+    // "What happened overnight" is asked of the journal, "any errors overnight" of the errors.
+    const TROUBLE: &[&str] = &["broke", "break", "broken", "wrong", "miss", "missed", "crash", "crashed", "bad", "trouble", "recover", "recovered", "heal", "healing", "fix"];
+    let trouble = asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).any(|word| TROUBLE.contains(&word));
+    let was_away = says(asked, WordList::AwayWords)
+        || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()));
+    trouble && was_away
 }
 
 /// "What has recovery tried": whether the text asks for what was done, and not for what is planned.

@@ -36,12 +36,12 @@ static NAMES: LazyLock<Vec<SettingName>> = LazyLock::new(|| {
     sections.flat_map(|(leaf, names)| names.iter().map(|text| name(leaf, text)).collect::<Vec<_>>()).collect()
 });
 
-/// How many other words may stand between two of a name; one, where it has but two.
+/// How many other words may stand between two of a name; one, where it is of a time of day.
 const BETWEEN: usize = 2;
 
 /// The places of a name's words, in their order and near each other.
 fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<usize>> {
-    let between = if name.words.len() > 2 { BETWEEN } else { 1 };
+    let between = if name.is_of_time { 1 } else { BETWEEN };
     let starts = given.iter().enumerate().filter(|(_, (_, part))| Some(part) == name.words.first());
     starts.into_iter().find_map(|(first, (place, _))| {
         let mut places = vec![*place];
@@ -134,7 +134,11 @@ struct KeyCandidate {
 
 fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     let mut given: Vec<(usize, String)> = Vec::new();
-    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.slot.is_none()) {
+    // "Stop paging me" names no stop.
+    let is_other = |word: &AskWord| {
+        [WordConcept::Silence, WordConcept::Shutdown, WordConcept::Flatten].iter().any(|concept| word.is(*concept))
+    };
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.slot.is_none() && !is_other(word)) {
         let parts = word.lower.split([' ', '-']).filter(|part| !part.is_empty());
         given.extend(parts.map(|part| (at, normalize_word(part))));
     }

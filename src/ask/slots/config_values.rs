@@ -120,11 +120,14 @@ fn is_rejected(words: &[AskWord], at: usize) -> bool {
 /// The time of day that is wanted.
 fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(SaidValue, Vec<usize>)> {
     let text = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
-    free.iter().find_map(|at| {
+    let found = free.iter().find_map(|at| {
         let (time, length) = read_clock(text(*at), text(at + 1))?;
         let places = (*at..at + length).collect();
         Some((SaidValue::Word(time.format("%H:%M").to_string(), true), places))
-    })
+    });
+    // "25:00" is none, which the check of the change says.
+    let is_like_one = |at: &&usize| text(**at).contains(':') && text(**at).starts_with(|c: char| c.is_ascii_digit());
+    found.or_else(|| free.iter().find(is_like_one).map(|at| (SaidValue::Word(text(*at).to_owned(), true), vec![*at])))
 }
 
 fn is_clock(lower: &str) -> bool {
@@ -198,7 +201,8 @@ fn unit_after(words: &[AskWord], at: usize) -> (AmountUnit, usize) {
         return (unit, 1);
     }
     let Some(word) = words.get(at) else { return (AmountUnit::Plain, 0) };
-    let is_unit = (word.concepts.is_empty() && word.slot.is_none() || word.is(WordConcept::Trade))
+    let is_free = word.slot.is_none_or(|slot| matches!(slot, SlotKind::Duration | SlotKind::Period));
+    let is_unit = (word.concepts.is_empty() && is_free || word.is(WordConcept::Trade))
         && word.lower.chars().all(char::is_alphabetic);
     if is_unit { (AmountUnit::Named(word.lower.clone()), 1) } else { (AmountUnit::Plain, 0) }
 }
