@@ -111,6 +111,7 @@ fn split_sentence(sentence: Part) -> Vec<Part> {
         };
         pieces = pieces.into_iter().flat_map(cut).collect();
     }
+    pieces = pieces.into_iter().flat_map(cut_before_an_order).collect();
     let mut parts: Vec<Part> = Vec::new();
     for piece in pieces {
         let words = words_of(&piece);
@@ -133,6 +134,24 @@ fn split_sentence(sentence: Part) -> Vec<Part> {
     parts
 }
 
+/// "The broker kicked us out and log back in": the order behind "and".
+fn cut_before_an_order(piece: String) -> Vec<String> {
+    let words = words_of(&piece);
+    let states = words.first().is_some_and(|first| WordList::StateOpeners.contains(first) || first == "be");
+    let lower = piece.to_ascii_lowercase();
+    let found = lower.match_indices(" and ").find(|(at, joint)| {
+        let behind = words_of(lower.get(at + joint.len()..).unwrap_or_default());
+        behind.len() >= CLAUSE_WORDS && behind.first().is_some_and(|first| is_verb_of_an_order(first))
+    });
+    match found.filter(|_| states) {
+        Some((at, _)) => {
+            let (head, tail) = piece.split_at(at);
+            vec![head.to_owned(), tail.to_owned()]
+        }
+        None => vec![piece],
+    }
+}
+
 fn words_of(text: &str) -> Vec<String> {
     let trimmed = |word: &str| word.trim_matches([',', '(', ')', '"', '…', '!']).to_lowercase();
     text.split_whitespace().map(trimmed).filter(|word| !word.is_empty()).collect()
@@ -144,7 +163,11 @@ fn begins_a_clause(words: &[String]) -> bool {
     let Some(first) = rest.first() else { return false };
     // "If any", "if so": no part of its own.
     let is_aside = first == "if" && rest.len() <= 3 || first == "that" && !rest.get(1).is_some_and(|word| matches!(word.as_str(), "is" | "was"));
-    if is_aside {
+    // "Which seems odd" tells more of what stands before.
+    let tells_more = first == "which" && rest.get(1).is_some_and(|word| {
+        matches!(word.as_str(), "seems" | "seem" | "looks" | "is" | "was" | "means" | "makes" | "made" | "feels" | "sounds" | "i" | "we" | "surprises" | "worries")
+    });
+    if is_aside || tells_more {
         return false;
     }
     first == "whether" || WordList::ClauseOpeners.contains(first)
@@ -228,7 +251,10 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     let speaks = |at: usize| at == 0 || WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first);
     let order = marker_end(rest, WordList::OrderMarkers).filter(|_| speaks(1));
     if let Some(end) = order {
-        return of(tail(end), M::Wishes);
+        let wish = tail(end);
+        // "I'd rather we didn't open anything".
+        let wish = ["didn't ", "did not ", "didnt "].iter().find_map(|start| wish.strip_prefix(start)).map_or(wish.clone(), |rest| format!("do not {rest}"));
+        return of(wish, M::Wishes);
     }
     let at_once = prefix_of(rest, WordList::AskMarkers) > 0;
     let asked_for = marker_end(rest, WordList::AskMarkers).filter(|end| *end < rest.len() && speaks(usize::from(!at_once)));

@@ -4,6 +4,7 @@ use super::answer_selection::told;
 use super::parsed_text::ParsedText;
 use super::plan::PlannedCall;
 use super::views::AskUnusedView;
+use super::vocabulary::is_common_word;
 use super::word::{AskWord, SlotKind};
 use botops_core::text::percent_encode;
 
@@ -43,7 +44,7 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
     let has_any = |wanted: &[&str]| wanted.iter().any(|wanted| has(wanted));
     let what = intent.replace('_', " ");
     let Some(slot) = word.slot else {
-        let is_unknown = word.concepts.is_empty() && word.weight > 0.3;
+        let is_unknown = word.concepts.is_empty() && word.weight > 0.3 && !is_common_word(&word.lower);
         return is_unknown.then(|| "the word is not known here".to_owned());
     };
     match slot {

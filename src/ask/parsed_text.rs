@@ -8,7 +8,7 @@ use super::moods::{ClauseMood, clauses_by_mood};
 use super::slots::{SlotValues, find_named_symbols, read_slots};
 use super::spelling::split_pieces_around;
 use super::vocabulary::read_words;
-use super::word::AskWord;
+use super::word::{AskWord, SlotKind};
 use super::word_lists::WordList;
 
 /// A parsed text.
@@ -31,7 +31,8 @@ impl ParsedText {
         if clauses.first().is_some_and(|clause| clause.mood != ClauseMood::Excepts) {
             clauses.retain(|clause| clause.mood != ClauseMood::Excepts);
         }
-        let wishes = clauses.iter().any(|clause| clause.mood == ClauseMood::Wishes);
+        // Where nothing asks or orders, what is named is what is wished.
+        let first = clauses.first().map_or(ClauseMood::States, |clause| clause.mood);
         let (mut words, mut named, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         let (mut wish, mut pieces_of_wish) = (String::new(), Vec::new());
         for clause in &clauses {
@@ -43,7 +44,7 @@ impl ParsedText {
                 words.extend(read_words(&[BOUNDARY.to_owned()]));
             }
             words.extend(read_words(&pieces));
-            let share = if wishes { clause.mood.share() } else { 1.0 };
+            let share = if clause.mood == first { 1.0 } else { clause.mood.share() };
             shares.resize(words.len(), share);
             if share >= 1.0 {
                 // An order that comes first stays one, whatever is asked behind it.
@@ -114,6 +115,10 @@ fn damp(words: &mut [AskWord], shares: &[f64]) {
         words.iter().zip(shares).any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
     for (word, share) in words.iter_mut().zip(shares) {
         word.is_wished = *share >= 1.0;
+        // A code or an id is what a text is about, wherever it stands.
+        if matches!(word.slot, Some(SlotKind::Code | SlotKind::Id)) {
+            continue;
+        }
         let share = if has_subject || *share == 0.0 { *share } else { share.max(SHARE_WITHOUT_SUBJECT) };
         word.weight *= share;
     }

@@ -87,7 +87,9 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
     if has_any(WordList::MoneyMoves) && !question && !withdraws_orders {
         return Some(AskRefusal::Money);
     }
-    if has_any(WordList::Destructions) && !question {
+    // "Delete all pending orders" cancels them.
+    let cancels = any(&["orders", "order"]) && !any(&["history", "log", "logs", "journal", "audit", "data", "database"]);
+    if has_any(WordList::Destructions) && !question && !cancels {
         return Some(AskRefusal::Destroy);
     }
     let (names_trade, names_list) =

@@ -96,7 +96,7 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
         } else if word.is_known() {
             0.0
         } else {
-            unknown += word.weight;
+            unknown += if word.is_wished { word.weight } else { word.weight * 0.3 };
             continue;
         };
         explained += word.weight * share;

@@ -78,7 +78,69 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
             }
         }
     }
-    pieces
+    spoken_numbers(pieces)
+}
+
+const UNITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+
+/// Numbers as they are spoken, in digits: `22` for "twenty two", `207` for "two oh seven", `8:30` for "half past eight",
+/// `BRK_002` for "b r k underscore zero zero two".
+fn spoken_numbers(pieces: Vec<String>) -> Vec<String> {
+    let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
+    let word = |at: usize| lower.get(at).map_or("", String::as_str);
+    let place = |names: &[&str], at: usize| names.iter().position(|name| *name == word(at));
+    let digit = |at: usize| place(&UNITS, at).or((word(at) == "oh").then_some(0));
+    let mut found: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(piece) = pieces.get(at) {
+        let digits: Vec<usize> = (at..lower.len()).map_while(digit).collect();
+        if word(at) == "underscore" && digit(at + 1).is_some() {
+            let letters: Vec<String> = take_letters(&mut found);
+            let number: String = (at + 1..lower.len()).map_while(digit).map(|digit| digit.to_string()).collect();
+            at += 1 + number.len();
+            found.push(format!("{}_{number}", letters.concat()));
+            continue;
+        }
+        // "Two three" is no number, but "two oh seven" is.
+        if digits.len() >= 3 && place(&UNITS, at).is_some() {
+            found.push(digits.iter().map(usize::to_string).collect());
+            at += digits.len();
+            continue;
+        }
+        if let (Some(tens), Some(unit)) = (place(&TENS, at), place(&UNITS, at + 1).filter(|unit| *unit > 0)) {
+            found.push(((tens + 2) * 10 + unit).to_string());
+            at += 2;
+            continue;
+        }
+        let minutes = match (word(at), word(at + 1)) {
+            ("half", "past") => Some((30, false)),
+            ("quarter", "past") => Some((15, false)),
+            ("quarter", "to") => Some((45, true)),
+            _ => None,
+        };
+        let hour = place(&UNITS, at + 2).or_else(|| match word(at + 2) {
+            "ten" => Some(10),
+            "eleven" => Some(11),
+            "twelve" => Some(12),
+            word => word.parse::<usize>().ok().filter(|hour| *hour < 24),
+        });
+        if let (Some((minutes, is_before)), Some(hour)) = (minutes, hour) {
+            let hour = if is_before { (hour + 23) % 24 } else { hour };
+            found.push(format!("{hour:02}:{minutes}"));
+            at += 3;
+            continue;
+        }
+        found.push(piece.clone());
+        at += 1;
+    }
+    found
+}
+
+/// The single letters at the end of the pieces, or the one word there.
+fn take_letters(pieces: &mut Vec<String>) -> Vec<String> {
+    let singles = pieces.iter().rev().take_while(|piece| piece.len() == 1).count().max(1).min(pieces.len());
+    pieces.split_off(pieces.len() - singles)
 }
 
 /// A number without the commas between its thousands: `5000` for `5,000`.

@@ -60,6 +60,15 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     if best.score >= SURE && rivals.len() == 1 {
         return decide_with(&best, &asked, context, &commands);
     }
+    // Beside reads, an order is the change that it names.
+    let changes: Vec<&IntentMatch> = rivals.iter().filter(|rival| rival.rule.acts()).collect();
+    if best.score >= SURE
+        && !asked.is_question
+        && let [change] = changes.as_slice()
+        && !change.rule.is_dangerous()
+    {
+        return decide_with(change, &asked, context, &commands);
+    }
     if best.score >= SURE
         && let Some(first) = named_first(&candidates, &asked, context)
     {
@@ -106,6 +115,11 @@ fn rule_of_a_clause(text: &str, context: &AskContext, today: NaiveDate) -> Optio
         let asked = ParsedText::parse(clause, context, today);
         let matches = safe_matches(&asked);
         let best = matches.first().copied().filter(|best| best.score >= SURE)?;
+        // What only says how things are orders nothing.
+        let is_wish = clauses_by_mood(clause).first().is_some_and(|clause| clause.mood == ClauseMood::Wishes);
+        if best.rule.acts() && !is_wish {
+            return None;
+        }
         let is_alone = matches.get(1).is_none_or(|second| second.score <= best.score - MARGIN);
         is_alone.then_some(best.rule)
     });

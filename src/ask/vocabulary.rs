@@ -156,6 +156,8 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("start", &["again", "over"], C::Restart),
     ("bring", &["back"], C::Restart),
     ("kick", &["off"], C::Run),
+    ("break", &["down"], C::Show),
+    ("split", &["out", "up"], C::Show),
 ];
 
 /// How many words after the verb its particle is looked for.
@@ -283,6 +285,9 @@ fn look_up(lower: &str) -> (Vec<WordConcept>, f64) {
     if let Some(concepts) = VOCABULARY.words.get(lower) {
         return (concepts.clone(), 1.0);
     }
+    if WordList::KnownTickers.contains(lower) {
+        return (Vec::new(), 1.0);
+    }
     if let Some(concepts) = VOCABULARY.stems.get(&stem(lower)) {
         return (concepts.clone(), 1.0);
     }
@@ -296,9 +301,6 @@ pub(super) fn is_common_word(lower: &str) -> bool {
 
 /// The concepts of the nearest known spelling, if it is near enough for its length and no other is as near.
 fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
-    if WordList::KnownTickers.contains(lower) {
-        return (Vec::new(), 1.0);
-    }
     let length = lower.chars().count();
     let allowed = match length {
         0..=3 => return (Vec::new(), 1.0),

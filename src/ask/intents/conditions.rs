@@ -62,7 +62,10 @@ pub(super) fn is_about_a_part(asked: &ParsedText) -> bool {
 
 /// Whether a word says that something is blocked, and not just "why".
 pub(super) fn names_a_hindrance(asked: &ParsedText) -> bool {
-    const PLAIN: &[&str] = &["why", "how come", "reason", "cause", "because", "what for"];
+    const PLAIN: &[&str] = &[
+        "why", "whys", "y", "how come", "reason", "reasons", "cause", "because", "what for", "on what grounds", "rationale", "justification",
+        "explanation", "any reason", "good reason", "explain why",
+    ];
     asked.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
 }
 
@@ -125,7 +128,7 @@ pub(super) fn asks_for_closed_trades(asked: &ParsedText) -> bool {
 /// Whether past runs are asked for, and not how one goes.
 pub(super) fn asks_for_runs(asked: &ParsedText) -> bool {
     let has = |wanted: &[&str]| single_words(asked).any(|word| wanted.contains(&word));
-    let is_of_workflows = has_workflow(asked) || asked.has(C::Workflow) || asked.has(C::Restart) && asked.has(C::Past) || asked.has(C::Export);
+    let is_of_workflows = has_workflow(asked) || asked.has(C::Workflow) || asked.has(C::Restart) && (asked.has(C::Past) || asked.has(C::History)) || asked.has(C::Export);
     let is_listed = asked.slots.count.is_some() || has(&["runs", "often", "times", "history", "each", "every", "past"]);
     let when = asked.slots.period.is_some() && (has(&["when", "often", "whom", "failed", "executed", "runs"]) || asked.has(C::Execution));
     asked.is_question && is_of_workflows && (is_listed && (asked.has(C::Execution) || asked.has(C::History) || has(&["often", "times"]) || when) || when) && asked.slots.id.is_none()
@@ -149,7 +152,9 @@ pub(super) fn asks_whether(asked: &ParsedText) -> bool {
         "what" => asked.has(C::Validate),
         _ => false,
     };
-    asks && asked.is_question || asked.has(C::Validate) && !asked.has(C::Change)
+    // "Can I even set it to 5 %".
+    let tries = matches!(first, "can" | "could" | "may") && (second == "i" || asked.text.contains(" even "));
+    asks && (asked.is_question || tries) || asked.has(C::Validate) && !asked.has(C::Change)
 }
 
 /// Whether an order begins with the word that cancels: "pull all resting orders".
@@ -185,13 +190,32 @@ pub(super) fn names_a_metric(asked: &ParsedText) -> bool {
 
 /// "The bad trades of last week": whether the text says which trades.
 pub(super) fn names_which_trades(asked: &ParsedText) -> bool {
-    let names = single_words(asked).any(|word| matches!(word, "trades" | "losers" | "winners" | "trips"));
-    let which = asked.slots.period.is_some() || asked.slots.count.is_some() || single_words(asked).any(|word| matches!(word, "bad" | "worst" | "losing" | "winning" | "good"));
-    names && which && !asked.has(C::Not) && !asked.has(C::Pause) && !asked.has(C::Entry) && !asked.has(C::Alive) && !asked.has(C::Idle)
+    let of_each = single_words(asked).any(|word| matches!(word, "every" | "each"));
+    let names = single_words(asked).any(|word| matches!(word, "trades" | "losers" | "winners" | "trips") || of_each && word == "trade");
+    let which = of_each || asked.slots.period.is_some() || asked.slots.count.is_some() || single_words(asked).any(|word| matches!(word, "bad" | "worst" | "losing" | "winning" | "good"));
+    names && which && !asked.has(C::Not) && !asked.has(C::Pause) && !asked.has(C::Alive) && !asked.has(C::Idle)
 }
 
 /// Whether the past of the health is asked for; "has it degraded" asks for the present.
 pub(super) fn asks_how_health_was(asked: &ParsedText) -> bool {
     let is_past = single_words(asked).any(|word| matches!(word, "was" | "were" | "when" | "often" | "times" | "did" | "been" | "flapping" | "flapped" | "flap" | "flaps" | "went"));
     asked.is_question && (asked.has(C::History) || asked.has(C::Event) || asked.slots.period.is_some() || is_past)
+}
+
+/// "The bot is not taking any trade, what is the issue": whether what is missing is trades.
+pub(super) fn misses_trades(asked: &ParsedText) -> bool {
+    asked.has(C::Not) && (asked.has(C::Entry) || asked.has(C::Trade) || asked.has(C::Idle)) && !asked.has(C::Order) && !asked.has(C::Session)
+}
+
+/// "Is everything healthy this morning": whether a text with a time of today asks for the present.
+pub(super) fn asks_for_health_now(asked: &ParsedText) -> bool {
+    let first = asked.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
+    asked.slots.period.is_none_or(|period| period.from == asked.today) && matches!(first, "is" | "are" | "how is" | "how are" | "how" | "everything" | "all")
+        && !single_words(asked).any(|word| matches!(word, "was" | "were" | "did" | "been" | "over" | "history" | "since" | "last"))
+}
+
+/// "Why did it let NVDA go": whether a reason and a symbol are all that the text names.
+pub(super) fn asks_why_of_a_symbol(asked: &ParsedText) -> bool {
+    let others = [C::Order, C::Error, C::Performance, C::Trade, C::Fill, C::Config, C::Alert, C::Incident, C::Health, C::Session];
+    asked.is_question && !asked.slots.symbols.is_empty() && !others.into_iter().any(|other| asked.has(other)) && !asks_about_an_exit(asked)
 }

@@ -113,18 +113,21 @@ pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskC
     if let Some(symbol) = asked.slots.symbols.first() {
         query.push(format!("symbol={}", percent_encode(symbol)));
     }
+    if let Some(side) = side(asked).filter(|_| kind == Some("fill")) {
+        select.mentions.push(side.to_owned());
+    }
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
         query.push(format!("since={}", instant(from)));
         select.until = to;
     }
-    match (asked.slots.count, select.until) {
-        (Some(count), None) => query.push(format!("limit={count}")),
-        (count, Some(_)) => {
+    match (asked.slots.count, select.until.is_some() || !select.mentions.is_empty()) {
+        (Some(count), false) => query.push(format!("limit={count}")),
+        (count, true) => {
             query.push(PAGE_MAX.to_owned());
             select.limit = count;
         }
-        (None, None) => {}
+        (None, false) => {}
     }
     read_selected(with_query("/api/v1/events", &query), select)
 }
@@ -335,6 +338,21 @@ pub(super) fn read_page(path: &str, asked: &ParsedText, context: &AskContext) ->
         None => Vec::new(),
     };
     read_selected(with_query(path, &query), select)
+}
+
+/// What the schema says, of one field where the text names one.
+pub(super) fn read_schema(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let place = |key: &String| {
+        // A field behind a reference has no place of its own.
+        let parts: Vec<&str> = key.split('.').collect();
+        let found = parts.iter().try_fold(&context.schema, |node, part| node.get("properties")?.get(part));
+        found.map(|_| format!("properties.{}", parts.join(".properties.")))
+    };
+    let places: Vec<String> = asked.slots.keys.iter().filter_map(place).collect();
+    if places.is_empty() {
+        return read_call("/api/v1/config/schema");
+    }
+    read_call(format!("/api/v1/config/schema?fields={}", places.join(",")))
 }
 
 /// The numbers of all, or those of the machine where it is named.

@@ -24,18 +24,36 @@ pub(super) fn asks_for_trades(asked: &ParsedText) -> bool {
             && !matches!(word.lower.as_str(), "end in a loss" | "ended in a loss" | "at a loss")
             && !parts.any(|part| WordList::WinStates.contains(part) || WordList::LossStates.contains(part))
     });
-    names_trades && !is_counted && !asks_number && !asked.opens_with_be()
+    // "Entry, exit and reason" are of trades, whatever else is named.
+    let lower = asked.text.to_lowercase();
+    let names_both = lower.contains("entry") && lower.contains("exit") && asked.has(C::Trade);
+    names_both || names_trades && !is_counted && !asks_number && !asked.opens_with_be()
 }
 
 /// "Entry and exit", "the exit price", "closed with": whether the text names the end of trades.
 fn names_an_exit(asked: &ParsedText) -> bool {
+    // "By exit reason" groups.
+    let groups = asked.words.windows(2).any(|pair| matches!(pair, [by, exit] if matches!(by.lower.as_str(), "by" | "per" | "each") && exit.lower.starts_with("exit")));
     let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
-    parts.any(|part| matches!(part, "exit" | "exits" | "exited" | "closed")) && !asked.has(C::Not) && !asked.has(C::Order)
+    !groups && parts.any(|part| matches!(part, "exit" | "exits" | "exited" | "closed")) && !asked.has(C::Not) && !asked.has(C::Order)
 }
 
 /// "Why did we lose today": the trades that lost, with their reasons.
 pub(super) fn asks_why_lost(asked: &ParsedText) -> bool {
-    asked.is_question && asked.has(C::Why) && outcome(asked).is_some() && !asked.has(C::Config)
+    let groups = asked.words.windows(3).any(|three| matches!(three, [by, _, reason] if by.lower == "by" && reason.is(C::Why)));
+    asked.is_question && asked.has(C::Why) && outcome(asked).is_some() && !asked.has(C::Config) && !groups
+}
+
+/// How the trades went that the text asks for: "bad ones", "ended in a loss".
+fn trade_outcome(asked: &ParsedText) -> Option<bool> {
+    let has = |wanted: &[&str]| asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word));
+    // The best of some are gains, the worst are losses.
+    let extreme = match (asked.has(C::Best), asked.has(C::Worst)) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => None,
+    };
+    outcome(asked).or(extreme).or_else(|| (has(&["bad", "loss", "red"]) && !has(&["profit", "good", "gain"])).then_some(false))
 }
 
 pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
@@ -44,8 +62,10 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
         let symbols: Vec<String> = asked.slots.symbols.iter().map(|symbol| percent_encode(symbol)).collect();
         query.push(format!("symbol={}", symbols.join(",")));
     }
-    query.extend(side(asked).map(|side| format!("side={side}")));
-    query.extend(outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
+    // "Why did it sell" asks for no side.
+    let names_side = asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| matches!(word, "long" | "longs" | "short" | "shorts"));
+    query.extend(side(asked).filter(|_| names_side).map(|side| format!("side={side}")));
+    query.extend(trade_outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
     let lower = asked.text.to_lowercase();
     let by_stop = ["stopped out", "hit the stop", "hit their stop", "hit its stop", "stop loss"];
     if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
@@ -64,7 +84,7 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
 pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
     let lower = asked.text.to_lowercase();
     // "What happened overnight" is asked of the journal, "any errors overnight" of the errors.
-    const TROUBLE: &[&str] = &["broke", "break", "broken", "wrong", "miss", "missed", "crash", "crashed", "bad", "trouble", "recover", "recovered", "heal", "healing", "fix"];
+    const TROUBLE: &[&str] = &["broke", "break", "broken", "wrong", "crash", "crashed", "bad", "trouble", "recover", "recovered", "heal", "healing", "fix"];
     let trouble = asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).any(|word| TROUBLE.contains(&word));
     let was_away = says(asked, WordList::AwayWords)
         || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()));

@@ -36,12 +36,16 @@ static NAMES: LazyLock<Vec<SettingName>> = LazyLock::new(|| {
     sections.flat_map(|(leaf, names)| names.iter().map(|text| name(leaf, text)).collect::<Vec<_>>()).collect()
 });
 
-/// How many other words may stand between two of a name; one, where it is of a time of day.
-const BETWEEN: usize = 2;
+/// How many other words may stand between two of a long name: "lose at most 2 % a day". Fewer in a short one.
+const BETWEEN: usize = 3;
 
 /// The places of a name's words, in their order and near each other.
 fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<usize>> {
-    let between = if name.is_of_time { 1 } else { BETWEEN };
+    let between = match name.words.len() {
+        _ if name.is_of_time => 1,
+        0..=2 => 2,
+        _ => BETWEEN,
+    };
     let starts = given.iter().enumerate().filter(|(_, (_, part))| Some(part) == name.words.first());
     starts.into_iter().find_map(|(first, (place, _))| {
         let mut places = vec![*place];
@@ -100,7 +104,11 @@ pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut 
         if word.slot.is_some() || !looks_like_key || is_amount || context.components.contains(&word.lower) {
             continue;
         }
-        let ends = |path: &str| path == given || path.ends_with(&format!(".{given}"));
+        // `poll_interval_s` is what somebody calls `poll_interval_seconds`.
+        let ends = |path: &str| {
+            let leaf = path.rsplit('.').next().unwrap_or(path);
+            path == given || path.ends_with(&format!(".{given}")) || given.len() >= 8 && leaf.starts_with(&given)
+        };
         let mut found: Vec<String> =
             context.config.iter().filter(|(path, _)| ends(path)).map(|(path, _)| path.clone()).collect();
         if found.is_empty() {
@@ -176,7 +184,7 @@ fn gives_weight_to_a_name(word: &AskWord) -> bool {
     let units = ["%", "percent", "pct", "bps"];
     [WordConcept::Validate, WordConcept::Schema, WordConcept::History].iter().any(|concept| word.is(*concept))
         || is_amount(&word.lower)
-        || WordList::BoundWords.contains(&word.lower)
+        || word.lower.split(' ').any(|part| WordList::BoundWords.contains(part))
         || units.contains(&word.lower.as_str())
 }
 

@@ -41,6 +41,16 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
         wanted.retain(|wanted| wanted.fits);
         slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
     }
+    // 5000 is for the one in dollars where the one in percent goes to 100.
+    let is_within = |wanted: &WantedValue| {
+        let bound = |name: &str| context.field_schema(&wanted.key).and_then(|field| field[name].as_f64());
+        let number = wanted.value.as_f64();
+        number.is_none_or(|number| bound("maximum").is_none_or(|most| number <= most))
+    };
+    if slots.keys.len() > 1 && wanted.iter().any(is_within) {
+        wanted.retain(is_within);
+        slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
+    }
     slots.value = wanted.first().map(|wanted| wanted.value.clone());
     slots.wanted = wanted;
     for at in places {
@@ -203,6 +213,7 @@ fn unit_after(words: &[AskWord], at: usize) -> (AmountUnit, usize) {
     let Some(word) = words.get(at) else { return (AmountUnit::Plain, 0) };
     let is_free = word.slot.is_none_or(|slot| matches!(slot, SlotKind::Duration | SlotKind::Period));
     let is_unit = (word.concepts.is_empty() && is_free || word.is(WordConcept::Trade))
+        && word.lower.ends_with('s')
         && word.lower.chars().all(char::is_alphabetic);
     if is_unit { (AmountUnit::Named(word.lower.clone()), 1) } else { (AmountUnit::Plain, 0) }
 }

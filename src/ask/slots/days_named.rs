@@ -49,6 +49,7 @@ pub(super) fn named_period(texts: &[String], at: usize, today: NaiveDate) -> Opt
         .or_else(|| of_a_year(texts, at, today))
         .or_else(|| of_a_moment(texts, at, today))
         .or_else(|| of_the_market(texts, at, today))
+        .or_else(|| of_the_sleep(texts, at, today))
 }
 
 fn first_of(today: NaiveDate, unit: &str) -> Option<NaiveDate> {
@@ -172,6 +173,15 @@ fn of_the_market(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundP
     let opener = if before == "the" { before_the } else { before };
     let is_bell = matches!(text_at(texts, at), "open" | "bell" | "opening");
     (is_open_end(opener) && is_bell).then(|| (AskedPeriod::days(today, today), 1))
+}
+
+/// "While I was asleep": the night.
+fn of_the_sleep(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPeriod> {
+    let slept = matches!(text_at(texts, at), "asleep" | "slept" | "sleeping" | "snoozing" | "napping");
+    let is_over = texts.iter().any(|word| matches!(word.as_str(), "while" | "was" | "whilst" | "slept"));
+    let yesterday = today.checked_sub_days(Days::new(1))?;
+    let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0);
+    (slept && is_over).then(|| (AskedPeriod { starts: hour(18), ends: hour(8), ..AskedPeriod::days(yesterday, today) }, 1))
 }
 
 /// The seconds from now until "morning", "tomorrow", "5 pm", "Monday"; with the words that name it.

@@ -30,8 +30,10 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
             continue;
         };
         let has_both = period.starts.is_some() && period.ends.is_some();
-        let reaches_now = at > 0 && is_open_end(text_at(&texts, at - 1)) && period.seconds.is_none();
-        let reaches_now = reaches_now && !(has_both && period.from == today);
+        // "Since the deploy this morning" begins with the morning and ends now.
+        let is_since = (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
+        let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
+        let reaches_now = (opens || is_since) && period.seconds.is_none();
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
         slots.period.get_or_insert(period);
         mark_all(words, at, length, SlotKind::Period);
@@ -253,7 +255,9 @@ impl DayStarts {
             return None;
         }
         let whole = seconds / 86_400;
-        let less_than_a_day = (seconds < 86_400).then_some(seconds);
+        // "The last 24 hours" are hours, "the last day" is one of the calendar.
+        let is_in_hours = text(at).ends_with('h') || text(at + 1).starts_with("hour") || text(at + length - 1).starts_with("hour");
+        let less_than_a_day = (seconds < 86_400 || is_in_hours && seconds < 14 * 86_400).then_some(seconds);
         let reaches_yesterday = whole == 0 && seconds > 12 * 3_600;
         let back = whole.saturating_sub(1).max(u64::from(whole > 0)) + u64::from(reaches_yesterday);
         let period = days(self.ago(back), self.today);
