@@ -288,7 +288,8 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     if all.iter().any(|word| WordList::PlainPolite.contains(word)) {
         return as_is(M::Wishes);
     }
-    if WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first) {
+    // "Fed is over".
+    if WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first) || WordList::Auxiliaries.contains(second) {
         return as_is(M::States);
     }
     as_is(M::Names)
@@ -330,7 +331,7 @@ mod tests {
         use ClauseMood as M;
         check(
             "Stops are too tight, widen them to 3 %",
-            &[("widen them to 3 %", M::Wishes), ("Stops are too tight", M::Names)],
+            &[("widen them to 3 %", M::Wishes), ("Stops are too tight", M::States)],
         );
         check(
             "I deployed my patch at noon. What has the bot been up to?",

@@ -2,6 +2,7 @@
 
 use crate::ask::concept::WordConcept as C;
 use crate::ask::parsed_text::ParsedText;
+use crate::ask::word::SlotKind;
 
 /// Whether the text is about today and not about a period that is over.
 pub(super) fn is_about_now(asked: &ParsedText) -> bool {
@@ -67,6 +68,11 @@ pub(super) fn names_a_hindrance(asked: &ParsedText) -> bool {
         "explanation", "any reason", "good reason", "explain why",
     ];
     asked.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
+}
+
+/// Whether what is asked or ordered names a setting.
+pub(super) fn wishes_a_key(asked: &ParsedText) -> bool {
+    asked.words.iter().any(|word| word.is_wished && word.slot == Some(SlotKind::Key))
 }
 
 pub(super) fn has_key(asked: &ParsedText) -> bool {
@@ -218,4 +224,37 @@ pub(super) fn asks_for_health_now(asked: &ParsedText) -> bool {
 pub(super) fn asks_why_of_a_symbol(asked: &ParsedText) -> bool {
     let others = [C::Order, C::Error, C::Performance, C::Trade, C::Fill, C::Config, C::Alert, C::Incident, C::Health, C::Session];
     asked.is_question && !asked.slots.symbols.is_empty() && !others.into_iter().any(|other| asked.has(other)) && !asks_about_an_exit(asked)
+}
+
+/// "When was it last unhealthy": whether the health of the past is asked for, whatever time is named.
+pub(super) fn asks_when_it_was(asked: &ParsedText) -> bool {
+    let first = asked.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
+    matches!(first, "when" | "was" | "were" | "did") || single_words(asked).any(|word| word == "often")
+}
+
+/// "Does it still open positions": whether opening is asked about, and not what is open.
+pub(super) fn asks_whether_it_opens(asked: &ParsedText) -> bool {
+    let first = asked.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
+    matches!(first, "does" | "can" | "could" | "will" | "may" | "would") && asked.has(C::Entry)
+}
+
+/// "Who paused it", "when was it resumed": whether the text asks about a command that was given.
+pub(super) fn asks_who_did_it(asked: &ParsedText) -> bool {
+    let is_past = asked.has(C::Past) || single_words(asked).any(|word| word.len() > 4 && word.ends_with("ed"));
+    asked.is_question && is_past && !asked.has(C::Not) && !asked.has(C::Trade)
+}
+
+/// "Set it to 5", "make it less": whether a change says neither what nor of what.
+pub(super) fn changes_something(asked: &ParsedText) -> bool {
+    const VERBS: &[&str] = &["set", "change", "lower", "raise", "increase", "decrease", "reduce", "make", "bump", "cut", "double", "halve"];
+    let mut words = single_words(asked);
+    let verb = words.next().is_some_and(|first| VERBS.contains(&first));
+    let pronoun = words.next().is_some_and(|second| matches!(second, "it" | "that" | "this" | "them" | "those"));
+    let others = [C::Trade, C::Order, C::Position, C::Breaker, C::Alert, C::Session, C::Undo, C::Pause, C::Resume, C::Account, C::Run, C::Workflow];
+    is_order(asked) && verb && pronoun && asked.slots.keys.is_empty() && !others.into_iter().any(|other| asked.has(other))
+}
+
+/// Whether the text is about the machine that the bot runs on.
+pub(super) fn is_about_the_machine(asked: &ParsedText) -> bool {
+    asked.slots.component.as_deref() == Some("system_resources")
 }

@@ -27,7 +27,7 @@ pub(super) fn asks_for_trades(asked: &ParsedText) -> bool {
     // "Entry, exit and reason" are of trades, whatever else is named.
     let lower = asked.text.to_lowercase();
     let names_both = lower.contains("entry") && lower.contains("exit") && asked.has(C::Trade);
-    names_both || names_trades && !is_counted && !asks_number && !asked.opens_with_be()
+    names_both || names_trades && !asked.has(C::Not) && !is_counted && !asks_number && !asked.opens_with_be()
 }
 
 /// "Entry and exit", "the exit price", "closed with": whether the text names the end of trades.

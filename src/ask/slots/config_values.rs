@@ -164,6 +164,18 @@ fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
         let unit = AmountUnit::named(next(2))?;
         return Some((GivenAmount { number: Decimal::new(5, 1), unit }, 3));
     }
+    // "Once a minute", "every hour".
+    let each = match lower.as_str() {
+        "once" if matches!(next(1), "a" | "an" | "per" | "every" | "each") => Some((Decimal::ONE, 2)),
+        "twice" if matches!(next(1), "a" | "an" | "per" | "every" | "each") => Some((Decimal::new(5, 1), 2)),
+        "every" | "each" => Some((Decimal::ONE, 1)),
+        _ => None,
+    };
+    let of_time = |unit: &AmountUnit| matches!(unit, AmountUnit::Seconds | AmountUnit::Minutes | AmountUnit::Hours);
+    if let Some((number, length)) = each {
+        let unit = AmountUnit::named(next(length)).filter(of_time)?;
+        return Some((GivenAmount { number, unit }, length + 1));
+    }
     // "Four losses"; "a" and "one" are articles in most texts.
     if let Some(number) = read_number(&lower).filter(|_| lower.len() > 2 && lower.chars().all(char::is_alphabetic)) {
         if matches!(lower.as_str(), "one" | "few" | "couple") && at.checked_sub(1).is_none_or(|before| words.get(before).is_none_or(|word| word.lower != "to")) {

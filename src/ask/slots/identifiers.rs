@@ -22,7 +22,7 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
             && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let has_letters = bare.chars().any(|c| c.is_ascii_alphabetic());
         let is_after_noun = match before {
-            "alert" | "incident" | "transaction" | "txn" | "trial" | "ack" | "acknowledge" | "alarm" | "#" => is_short,
+            "alert" | "i am on alert" | "incident" | "transaction" | "txn" | "trial" | "ack" | "acknowledge" | "alarm" | "#" => is_short,
             "number" | "no" | "nr" | "id" => {
                 let has = |concept: WordConcept| words.iter().any(|word| word.is(concept));
                 is_short && (has(WordConcept::Alert) || has(WordConcept::Execution) || has(WordConcept::Incident))

@@ -37,6 +37,10 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
         slots.period.get_or_insert(period);
         mark_all(words, at, length, SlotKind::Period);
+        // "The past" of "the past 30 days" is no history.
+        if at > 0 && matches!(text_at(&texts, at - 1), "past" | "previous" | "recent" | "last") {
+            mark_slot(words, at - 1, SlotKind::Period);
+        }
     }
     read_dates(words, &texts, dates, today, slots);
 }
