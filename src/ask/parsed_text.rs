@@ -157,6 +157,9 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
         // "How do we look" is a question; "how do I restart it" wants the command.
         return Some(lower.iter().any(|word| matches!(word.as_str(), "look" | "stand" | "fare")));
     }
+    if first == "get" && matches!(second, "rid" | "out") {
+        return Some(false);
+    }
     if first == "do" && matches!(second, "a" | "an" | "the" | "it" | "not") {
         return Some(false);
     }

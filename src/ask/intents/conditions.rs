@@ -137,7 +137,7 @@ pub(super) fn asks_for_runs(asked: &ParsedText) -> bool {
     let is_of_workflows = has_workflow(asked) || asked.has(C::Workflow) || asked.has(C::Restart) && (asked.has(C::Past) || asked.has(C::History)) || asked.has(C::Export);
     let is_listed = asked.slots.count.is_some() || has(&["runs", "often", "times", "history", "each", "every", "past"]);
     let when = asked.slots.period.is_some() && (has(&["when", "often", "whom", "failed", "executed", "runs"]) || asked.has(C::Execution));
-    asked.is_question && is_of_workflows && (is_listed && (asked.has(C::Execution) || asked.has(C::History) || has(&["often", "times"]) || when) || when) && asked.slots.id.is_none()
+    asked.is_question && is_of_workflows && (is_listed && (asked.has(C::Execution) || asked.has(C::History) || has(&["often", "times", "runs"]) || when) || when) && asked.slots.id.is_none()
 }
 
 /// "How much CPU", "CPU load": whether a part is asked for by a number, and not whether it is well.

@@ -119,7 +119,7 @@ fn is_rejected(words: &[AskWord], at: usize) -> bool {
         at.checked_sub(back).and_then(|at| words.get(at)).map_or("", |word| word.lower.as_str())
     };
     match lower(1) {
-        "from" | "not" | "currently" | "was" | "version" => true,
+        "from" | "not" | "currently" | "version" => true,
         "of" => matches!(lower(2), "instead" | "place"),
         "than" => !matches!(lower(2), "more" | "less" | "higher" | "lower" | "greater" | "fewer" | "larger" | "bigger" | "smaller" | "longer")
             && !lower(2).ends_with(" more"),

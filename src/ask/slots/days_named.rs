@@ -89,6 +89,10 @@ fn of_a_quarter(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPe
     let text = |ahead: usize| text_at(texts, at + ahead);
     let this = first_of(today, "quarter")?;
     let end_of = |first: NaiveDate| first.checked_add_months(Months::new(3)).and_then(|next| next.pred_opt());
+    // "The last quarter of an hour" is none.
+    if text(2) == "of" && matches!(text(3), "an" | "hour") {
+        return None;
+    }
     if text(1) == "quarter" {
         match text(0) {
             "this" | "current" | "the" => return Some((AskedPeriod::days(this, today), 2)),

@@ -51,7 +51,8 @@ pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
         let lower = word.lower.trim_start_matches('#').to_owned();
         let after_name = at > 0
             && words.get(at - 1).is_some_and(|before| {
-                before.is(WordConcept::Version) && !before.lower.starts_with('p')
+                before.lower.ends_with(" version")
+                    || before.is(WordConcept::Version) && !before.lower.starts_with('p')
                     || before.slot == Some(SlotKind::Version)
             });
         let before = |back: usize| at.checked_sub(back).and_then(|at| words.get(at)).map_or("", |word| word.lower.as_str());

@@ -35,7 +35,8 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
         let reaches_now = (opens || is_since) && period.seconds.is_none();
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
-        slots.period.get_or_insert(period);
+        let known = slots.period;
+        slots.period = Some(known.map_or(period, |known| joined(known, period, today)));
         mark_all(words, at, length, SlotKind::Period);
         // "The past" of "the past 30 days" is no history.
         if at > 0 && matches!(text_at(&texts, at - 1), "past" | "previous" | "recent" | "last") {
@@ -43,6 +44,19 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         }
     }
     read_dates(words, &texts, dates, today, slots);
+}
+
+/// A day and a part of a day are that part of that day; else the first counts.
+fn joined(known: AskedPeriod, other: AskedPeriod, today: NaiveDate) -> AskedPeriod {
+    let is_part = |period: &AskedPeriod| {
+        period.from == today && period.to == today && period.seconds.is_none() && (period.starts.is_some() || period.ends.is_some())
+    };
+    let is_day = |period: &AskedPeriod| period.is_whole_days() && period.from == period.to;
+    match (is_part(&known), is_part(&other)) {
+        (true, false) if is_day(&other) => AskedPeriod { from: other.from, to: other.to, ..known },
+        (false, true) if is_day(&known) => AskedPeriod { from: known.from, to: known.to, ..other },
+        _ => known,
+    }
 }
 
 fn is_clock_word(texts: &[String], at: usize) -> bool {
@@ -58,6 +72,10 @@ fn read_dates(
     slots: &mut SlotValues,
 ) {
     let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
+    // "On Monday between 10 and 11".
+    if let Some(known) = slots.period.filter(|_| dates.len() == 1) {
+        slots.period = Some(joined(known, AskedPeriod::days(first.2, first.2), today));
+    }
     let open_end = first.0 > 0 && is_open_end(text_at(texts, first.0 - 1));
     let to = if dates.len() > 1 || !open_end { last.2 } else { today };
     slots.period.get_or_insert(AskedPeriod::days(first.2.min(to), to.max(first.2)));
@@ -367,6 +385,9 @@ fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
     }
     if first == "half" && second == "an" && third.starts_with("hour") {
         return Some((1_800, 3));
+    }
+    if first == "quarter" && second == "of" && third == "an" {
+        return Some((900, 4));
     }
     let count = u64::from(read_number(first)?);
     if let Some(seconds) = unit_seconds(second)
