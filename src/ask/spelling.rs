@@ -82,6 +82,9 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
 }
 
 const UNITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+const TEENS: [&str; 10] = [
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+];
 const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
 /// Numbers as they are spoken, in digits: `22` for "twenty two", `207` for "two oh seven", `8:30` for "half past eight",
@@ -102,10 +105,26 @@ fn spoken_numbers(pieces: Vec<String>) -> Vec<String> {
             found.push(format!("{}_{number}", letters.concat()));
             continue;
         }
+        // "One point five".
+        let whole = place(&UNITS, at).map(|unit| unit.to_string()).or_else(|| word(at).parse::<u32>().ok().map(|number| number.to_string()));
+        let behind: String = (at + 2..lower.len()).map_while(|at| place(&UNITS, at)).map(|unit| unit.to_string()).collect();
+        if let Some(whole) = whole.filter(|_| word(at + 1) == "point" && !behind.is_empty()) {
+            at += 2 + behind.len();
+            found.push(format!("{whole}.{behind}"));
+            continue;
+        }
         // "Two three" is no number, but "two oh seven" is.
         if digits.len() >= 3 && place(&UNITS, at).is_some() {
             found.push(digits.iter().map(usize::to_string).collect());
             at += digits.len();
+            continue;
+        }
+        // "Version eleven", "run three".
+        let is_named = at > 0 && matches!(word(at - 1), "version" | "revision" | "run" | "alert" | "incident" | "config");
+        let small = place(&UNITS, at).or_else(|| place(&TEENS, at).map(|teen| teen + 10)).or((word(at) == "twenty").then_some(20));
+        if let Some(number) = small.filter(|number| is_named && *number > 0 && place(&UNITS, at + 1).is_none()) {
+            found.push(number.to_string());
+            at += 1;
             continue;
         }
         if let (Some(tens), Some(unit)) = (place(&TENS, at), place(&UNITS, at + 1).filter(|unit| *unit > 0)) {
@@ -239,6 +258,11 @@ mod tests {
 
     #[test]
     fn contractions_are_taken_apart() {
+        assert_eq!(split_pieces("one point five percent"), ["1.5", "percent"]);
+        assert_eq!(split_pieces("run two oh seven"), ["run", "207"]);
+        assert_eq!(split_pieces("version twenty two, or eleven"), ["version", "22", "or", "eleven"]);
+        assert_eq!(split_pieces("b r k underscore zero zero two"), ["brk_002"]);
+        assert_eq!(split_pieces("half past eight"), ["08:30"]);
         assert_eq!(
             split_pieces("What's wrong, why isn't it?"),
             ["what", "is", "wrong", "why", "is", "not", "it"]

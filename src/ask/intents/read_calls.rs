@@ -48,6 +48,10 @@ fn grouping(asked: &ParsedText) -> Option<&'static str> {
             "for" | "of" => at(place + 1) == "each",
             _ => false,
         };
+        // "Hour wise".
+        if at(place + 1) == "wise" {
+            return group_named(at(place));
+        }
         // One word may stand between: "by exit reason", "per strategy version".
         opens.then(|| [at(place + 1), at(place + 2)].into_iter().find_map(|word| group_named(word)))?
     });
@@ -86,7 +90,10 @@ pub(super) fn read_performance(asked: &ParsedText, context: &AskContext) -> AskP
         Some(period) if period.is_day(asked.today) => vec!["window=day".to_owned()],
         _ => from_and_to(asked, context),
     };
-    let by_symbol = asked.has(C::PerSymbol) || asked.has(C::Best) || asked.has(C::Worst);
+    // "The worst drawdown" is one number.
+    let lower = asked.text.to_lowercase();
+    let is_extreme = (asked.has(C::Best) || asked.has(C::Worst)) && !lower.contains("drawdown") && !lower.contains(" dd");
+    let by_symbol = asked.has(C::PerSymbol) || is_extreme;
     if let Some(symbol) = asked.slots.symbols.first() {
         query.push(format!("symbol={}", percent_encode(symbol)));
     }
@@ -120,6 +127,9 @@ pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskC
         let (from, to) = period.instants(context.now, context.zone);
         query.push(format!("since={}", instant(from)));
         select.until = to;
+    } else if let Some(seconds) = asked.slots.seconds.and_then(|seconds| i64::try_from(seconds).ok()) {
+        // "I was out for two hours, what did I miss".
+        query.push(format!("since={}", instant(context.now - chrono::TimeDelta::seconds(seconds))));
     }
     match (asked.slots.count, select.until.is_some() || !select.mentions.is_empty()) {
         (Some(count), false) => query.push(format!("limit={count}")),
@@ -190,8 +200,10 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
     ]
     .into_iter()
     .filter(|(list, _)| says(asked, *list))
-    // "Partially filled" is another state than "filled".
-    .filter(|(list, _)| *list != WordList::FilledStates || !says(asked, WordList::PartlyStates))
+    // "Partially filled" is another state than "filled", and "not filled" is none of it.
+    .filter(|(list, _)| {
+        *list != WordList::FilledStates || !says(asked, WordList::PartlyStates) && !says(asked, WordList::Negations)
+    })
     .flat_map(|(_, states)| states.iter().map(|state| (*state).to_owned()))
     .collect();
     if !states.is_empty() {
@@ -304,7 +316,8 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
 fn component_words(component: &str) -> Vec<String> {
     let more: &[&str] = match component {
         "broker_session" => &["broker", "session", "AUTH_"],
-        "store" | "database" => &["database", "store", "DB_"],
+        "store" => &["database", "DB_"],
+        "database" => &["store", "DB_"],
         "system_resources" => &["memory", "disk", "cpu"],
         _ => &[],
     };

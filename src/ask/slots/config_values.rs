@@ -160,6 +160,12 @@ fn switch(lower: &str) -> Option<bool> {
 fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
     let lower = words.get(at)?.lower.trim_start_matches('=').to_owned();
     let next = |ahead: usize| words.get(at + ahead).map_or("", |word| word.lower.as_str());
+    if lower == "half" && matches!(next(1), "a" | "an") && next(2) == "per" && next(3) == "cent" {
+        return Some((GivenAmount { number: Decimal::new(5, 1), unit: AmountUnit::Percent }, 4));
+    }
+    if lower == "half" && matches!(next(1), "a" | "an") && next(2) == "per cent" {
+        return Some((GivenAmount { number: Decimal::new(5, 1), unit: AmountUnit::Percent }, 3));
+    }
     if lower == "half" && matches!(next(1), "a" | "an") {
         let unit = AmountUnit::named(next(2))?;
         return Some((GivenAmount { number: Decimal::new(5, 1), unit }, 3));

@@ -19,6 +19,8 @@ pub(super) fn usual_time(word: &str) -> &str {
         "2day" | "today's" | "todays" | "tday" => "today",
         "nite" | "nites" => "night",
         "wkend" => "weekend",
+        "today session" => "today",
+        "yesterday session" => "yesterday",
         "ongoing" => "current",
         "mon" => "monday",
         "tues" | "tue" => "tuesday",

@@ -32,6 +32,8 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         let has_both = period.starts.is_some() && period.ends.is_some();
         // "Since the deploy this morning" begins with the morning and ends now.
         let is_since = (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
+        // "At noon. What has it done since then?"
+        let is_since = is_since || texts.windows(2).any(|pair| matches!(pair, [since, then] if since == "since" && then == "then"));
         let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
         let reaches_now = (opens || is_since) && period.seconds.is_none();
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };

@@ -83,7 +83,8 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             mark_slot(words, at, SlotKind::Symbol);
             continue;
         }
-        if !is_word(bare) {
+        let is_long_name = (7..=12).contains(&bare.len()) && bare.chars().all(|c| c.is_ascii_alphabetic());
+        if !is_word(bare) && !is_long_name {
             continue;
         }
         let lower = bare.to_lowercase();
@@ -131,7 +132,18 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 && is_about_trading
                 && (is_ticker || !needs_more);
         let knows = known.is_some() && (word.concepts.is_empty() || bare == upper);
+        // "The orders of Reliance": better a name that nobody has than the orders of all.
+        let is_name = at > 0
+            && word.raw.starts_with(|c: char| c.is_ascii_uppercase())
+            && bare.len() >= 3
+            && bare.len() <= 12
+            && is_about_trading
+            && word.concepts.is_empty()
+            && !is_common_word(&lower)
+            && !WordList::NoSymbols.contains(&upper)
+            && words.get(at - 1).is_some_and(|before| matches!(before.lower.as_str(), "of" | "for" | "in" | "on"));
         if knows
+            || is_name
             || is_ticker && !is_word_too && (word.concepts.is_empty() || word.certainty < 1.0 || called.is_some())
             || has_dollar
             || (is_capital
