@@ -87,7 +87,8 @@ impl AnswerSelection {
             .all(|(member, values)| values.iter().any(|value| value.eq_ignore_ascii_case(text(member))));
         let is_present = self.present.is_none_or(|(member, is_there)| item[member].is_null() != is_there);
         let whole = if self.mentions.is_empty() { String::new() } else { item.to_string().to_lowercase() };
-        let is_mentioned = self.mentions.is_empty() || self.mentions.iter().any(|word| whole.contains(&word.to_lowercase()));
+        let is_mentioned =
+            self.mentions.is_empty() || self.mentions.iter().any(|word| whole.contains(&word.to_lowercase()));
         let has_sign = self.sign.iter().all(|(member, is_gain)| {
             let amount = item[member].as_f64().or_else(|| text(member).parse::<f64>().ok());
             amount.is_some_and(|amount| if *is_gain { amount > 0.0 } else { amount < 0.0 })

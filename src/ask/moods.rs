@@ -82,7 +82,7 @@ fn split(text: &str) -> Vec<Part> {
         }
     }
     push_part(&mut sentences, text.get(from..).unwrap_or_default(), false);
-    sentences.into_iter().flat_map(split_sentence).collect()
+    sentences.iter().flat_map(split_sentence).collect()
 }
 
 fn push_part(parts: &mut Vec<Part>, text: &str, is_asked: bool) {
@@ -94,12 +94,13 @@ fn push_part(parts: &mut Vec<Part>, text: &str, is_asked: bool) {
     }
 }
 
-fn split_sentence(sentence: Part) -> Vec<Part> {
+fn split_sentence(sentence: &Part) -> Vec<Part> {
     let mut pieces: Vec<String> = sentence.text.split(", ").map(str::to_owned).collect();
     for joint in WordList::ClauseJoints.phrases().iter().chain(WordList::WishJoints.phrases()) {
         let cut = |piece: String| {
             // What joins them begins what follows.
-            let rests = words_of(&piece).first().is_some_and(|first| WordList::SubordinateOpeners.contains(first));
+            let rests =
+                words_of(&piece).first().is_some_and(|first| WordList::SubordinateOpeners.contains(first));
             let needs_rest = WordList::WishJoints.contains(joint);
             match piece.to_ascii_lowercase().find(joint.as_str()).filter(|_| rests || !needs_rest) {
                 Some(at) => {
@@ -162,15 +163,34 @@ fn begins_a_clause(words: &[String]) -> bool {
     let rest = without_connectives(words);
     let Some(first) = rest.first() else { return false };
     // "If any", "if so": no part of its own.
-    let is_aside = first == "if" && rest.len() <= 3 || first == "that" && !rest.get(1).is_some_and(|word| matches!(word.as_str(), "is" | "was"));
+    let is_aside = first == "if" && rest.len() <= 3
+        || first == "that" && !rest.get(1).is_some_and(|word| matches!(word.as_str(), "is" | "was"));
     // "Which seems odd" tells more of what stands before.
-    let tells_more = first == "which" && rest.get(1).is_some_and(|word| {
-        matches!(word.as_str(), "seems" | "seem" | "looks" | "is" | "was" | "means" | "makes" | "made" | "feels" | "sounds" | "i" | "we" | "surprises" | "worries")
-    });
+    let tells_more = first == "which"
+        && rest.get(1).is_some_and(|word| {
+            matches!(
+                word.as_str(),
+                "seems"
+                    | "seem"
+                    | "looks"
+                    | "is"
+                    | "was"
+                    | "means"
+                    | "makes"
+                    | "made"
+                    | "feels"
+                    | "sounds"
+                    | "i"
+                    | "we"
+                    | "surprises"
+                    | "worries"
+            )
+        });
     if is_aside || tells_more {
         return false;
     }
-    first == "whether" || WordList::ClauseOpeners.contains(first)
+    first == "whether"
+        || WordList::ClauseOpeners.contains(first)
         || WordList::StateOpeners.contains(first)
         || WordList::SubordinateOpeners.contains(first)
         || WordList::PlainPolite.contains(first)
@@ -228,7 +248,10 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     let as_is = |mood: ClauseMood| of(format!("{text}{mark}"), mood);
     let rest = without_connectives(&all);
     let tells_how = starts_with_any(rest, WordList::Manners) || starts_with_any(&all, WordList::Manners);
-    if tells_how && all.len() <= 6 || starts_with_any(rest, WordList::Exceptions) || starts_with_any(&all, WordList::Exceptions) {
+    if tells_how && all.len() <= 6
+        || starts_with_any(rest, WordList::Exceptions)
+        || starts_with_any(&all, WordList::Exceptions)
+    {
         return as_is(M::Excepts);
     }
     let Some(first) = rest.first() else { return as_is(M::States) };
@@ -238,26 +261,43 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     }
     let second = rest.get(1).map(String::as_str).unwrap_or_default();
     let asks_when = first == "when" && WordList::Auxiliaries.contains(second);
-    if may_be_subordinate && !is_asked && !asks_when && WordList::SubordinateOpeners.contains(first) && marker_end(rest, WordList::AskMarkers).is_none() {
+    if may_be_subordinate
+        && !is_asked
+        && !asks_when
+        && WordList::SubordinateOpeners.contains(first)
+        && marker_end(rest, WordList::AskMarkers).is_none()
+    {
         return as_is(M::States);
     }
     // The text from this word on, as it was written.
     let tail = |skipped: usize| {
         let from = all.len() - rest.len() + skipped;
-        text.split_whitespace().filter(|word| !words_of(word).is_empty()).skip(from).collect::<Vec<_>>().join(" ")
+        text.split_whitespace()
+            .filter(|word| !words_of(word).is_empty())
+            .skip(from)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     // "So the breaker can be set back": what follows from the rest is what is wished.
-    let follows = !is_asked && all.first().is_some_and(|word| matches!(word.as_str(), "so" | "hence" | "therefore" | "thus")) && all.len() > 2;
-    let speaks = |at: usize| at == 0 || WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first);
+    let follows = !is_asked
+        && all.first().is_some_and(|word| matches!(word.as_str(), "so" | "hence" | "therefore" | "thus"))
+        && all.len() > 2;
+    let speaks = |at: usize| {
+        at == 0 || WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first)
+    };
     let order = marker_end(rest, WordList::OrderMarkers).filter(|_| speaks(1));
     if let Some(end) = order {
         let wish = tail(end);
         // "I'd rather we didn't open anything".
-        let wish = ["didn't ", "did not ", "didnt "].iter().find_map(|start| wish.strip_prefix(start)).map_or(wish.clone(), |rest| format!("do not {rest}"));
+        let wish = ["didn't ", "did not ", "didnt "]
+            .iter()
+            .find_map(|start| wish.strip_prefix(start))
+            .map_or(wish.clone(), |rest| format!("do not {rest}"));
         return of(wish, M::Wishes);
     }
     let at_once = prefix_of(rest, WordList::AskMarkers) > 0;
-    let asked_for = marker_end(rest, WordList::AskMarkers).filter(|end| *end < rest.len() && speaks(usize::from(!at_once)));
+    let asked_for = marker_end(rest, WordList::AskMarkers)
+        .filter(|end| *end < rest.len() && speaks(usize::from(!at_once)));
     if let Some(end) = asked_for {
         let head = text.split_whitespace().filter(|word| !words_of(word).is_empty()).take(end);
         let mut found = vec![indirect(rest.get(end..).unwrap_or_default(), &tail, end)];
@@ -269,8 +309,15 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     }
     // "Verify whether": behind such a verb stands a question; "verify the audit" is an order.
     let verb = prefix_of(rest, WordList::AskVerbs);
-    let behind = if verb > 0 && rest.get(verb).is_some_and(|word| matches!(word.as_str(), "me" | "us" | "for")) { verb + 1 } else { verb };
-    let asks = rest.get(behind).is_some_and(|word| is_question_word(word) || matches!(word.as_str(), "whether" | "if" | "how"));
+    let behind =
+        if verb > 0 && rest.get(verb).is_some_and(|word| matches!(word.as_str(), "me" | "us" | "for")) {
+            verb + 1
+        } else {
+            verb
+        };
+    let asks = rest
+        .get(behind)
+        .is_some_and(|word| is_question_word(word) || matches!(word.as_str(), "whether" | "if" | "how"));
     if verb > 0 && asks {
         return vec![indirect(rest.get(behind..).unwrap_or_default(), &tail, behind)];
     }
@@ -281,7 +328,11 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
     if length > 0 {
         return of(tail(length), M::Wishes);
     }
-    if follows || is_question_word(first) || is_asked || is_verb_of_an_order(first) || starts_with_any(rest, WordList::WishOpeners)
+    if follows
+        || is_question_word(first)
+        || is_asked
+        || is_verb_of_an_order(first)
+        || starts_with_any(rest, WordList::WishOpeners)
     {
         return as_is(M::Wishes);
     }
@@ -289,7 +340,10 @@ fn read_mood(text: &str, is_asked: bool, stands_beside: bool, may_be_subordinate
         return as_is(M::Wishes);
     }
     // "Fed is over".
-    if WordList::StateOpeners.contains(first) || WordList::SubordinateOpeners.contains(first) || WordList::Auxiliaries.contains(second) {
+    if WordList::StateOpeners.contains(first)
+        || WordList::SubordinateOpeners.contains(first)
+        || WordList::Auxiliaries.contains(second)
+    {
         return as_is(M::States);
     }
     as_is(M::Names)

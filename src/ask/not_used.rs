@@ -60,13 +60,16 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
         }
         SlotKind::Count => (!has_any(&["limit=", "the first "])).then(|| format!("{what} takes no count")),
         // One question waits no longer than its handler may take.
-        SlotKind::Duration if intent == "health_wait" && slots.seconds.is_some_and(|seconds| seconds > 25) => {
+        SlotKind::Duration
+            if intent == "health_wait" && slots.seconds.is_some_and(|seconds| seconds > 25) =>
+        {
             Some("one question waits 25 s at most; it can be repeated".to_owned())
         }
         SlotKind::Duration => (!has_any(&["ends_at", "wait=", "since=", "from="]))
             .then(|| format!("{what} takes no duration; it holds until it is ended")),
         SlotKind::Component => {
-            let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent)) || has("mentions ");
+            let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent))
+                || has("mentions ");
             (!is_used).then(|| format!("{what} is not told by component"))
         }
         SlotKind::Id => (!slots.id.as_deref().is_some_and(has)).then(|| format!("{what} takes no id")),

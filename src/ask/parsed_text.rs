@@ -111,8 +111,10 @@ const SHARE_WITHOUT_SUBJECT: f64 = 0.7;
 
 /// Lowers the weight of the words that stand beside what is wished.
 fn damp(words: &mut [AskWord], shares: &[f64]) {
-    let has_subject =
-        words.iter().zip(shares).any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
+    let has_subject = words
+        .iter()
+        .zip(shares)
+        .any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
     for (word, share) in words.iter_mut().zip(shares) {
         word.is_wished = *share >= 1.0;
         // A code or an id is what a text is about, wherever it stands.

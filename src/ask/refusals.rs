@@ -88,7 +88,8 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
         return Some(AskRefusal::Money);
     }
     // "Delete all pending orders" cancels them.
-    let cancels = any(&["orders", "order"]) && !any(&["history", "log", "logs", "journal", "audit", "data", "database"]);
+    let cancels = any(&["orders", "order"])
+        && !any(&["history", "log", "logs", "journal", "audit", "data", "database"]);
     if has_any(WordList::Destructions) && !question && !cancels {
         return Some(AskRefusal::Destroy);
     }
@@ -121,7 +122,11 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
         && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
     let describes = words.windows(2).any(|pair| {
-        matches!(pair, ["we" | "i" | "it", "are" | "am" | "is" | "were" | "was"] | ["are" | "am" | "is" | "were" | "was", "we" | "i" | "it" | "long" | "short"])
+        matches!(
+            pair,
+            ["we" | "i" | "it", "are" | "am" | "is" | "were" | "was"]
+                | ["are" | "am" | "is" | "were" | "was", "we" | "i" | "it" | "long" | "short"]
+        )
     });
     let is_harmless = describes || words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
     if has_verb && !asks_ability && !is_question && !later_question && !is_harmless {

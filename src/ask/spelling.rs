@@ -78,18 +78,27 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
             }
         }
     }
-    spoken_numbers(pieces)
+    spoken_numbers(&pieces)
 }
 
 const UNITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 const TEENS: [&str; 10] = [
-    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
 /// Numbers as they are spoken, in digits: `22` for "twenty two", `207` for "two oh seven", `8:30` for "half past eight",
 /// `BRK_002` for "b r k underscore zero zero two".
-fn spoken_numbers(pieces: Vec<String>) -> Vec<String> {
+fn spoken_numbers(pieces: &[String]) -> Vec<String> {
     let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
     let word = |at: usize| lower.get(at).map_or("", String::as_str);
     let place = |names: &[&str], at: usize| names.iter().position(|name| *name == word(at));
@@ -100,14 +109,18 @@ fn spoken_numbers(pieces: Vec<String>) -> Vec<String> {
         let digits: Vec<usize> = (at..lower.len()).map_while(digit).collect();
         if word(at) == "underscore" && digit(at + 1).is_some() {
             let letters: Vec<String> = take_letters(&mut found);
-            let number: String = (at + 1..lower.len()).map_while(digit).map(|digit| digit.to_string()).collect();
+            let number: String =
+                (at + 1..lower.len()).map_while(digit).map(|digit| digit.to_string()).collect();
             at += 1 + number.len();
             found.push(format!("{}_{number}", letters.concat()));
             continue;
         }
         // "One point five".
-        let whole = place(&UNITS, at).map(|unit| unit.to_string()).or_else(|| word(at).parse::<u32>().ok().map(|number| number.to_string()));
-        let behind: String = (at + 2..lower.len()).map_while(|at| place(&UNITS, at)).map(|unit| unit.to_string()).collect();
+        let whole = place(&UNITS, at)
+            .map(|unit| unit.to_string())
+            .or_else(|| word(at).parse::<u32>().ok().map(|number| number.to_string()));
+        let behind: String =
+            (at + 2..lower.len()).map_while(|at| place(&UNITS, at)).map(|unit| unit.to_string()).collect();
         if let Some(whole) = whole.filter(|_| word(at + 1) == "point" && !behind.is_empty()) {
             at += 2 + behind.len();
             found.push(format!("{whole}.{behind}"));
@@ -120,9 +133,14 @@ fn spoken_numbers(pieces: Vec<String>) -> Vec<String> {
             continue;
         }
         // "Version eleven", "run three".
-        let is_named = at > 0 && matches!(word(at - 1), "version" | "revision" | "run" | "alert" | "incident" | "config");
-        let small = place(&UNITS, at).or_else(|| place(&TEENS, at).map(|teen| teen + 10)).or((word(at) == "twenty").then_some(20));
-        if let Some(number) = small.filter(|number| is_named && *number > 0 && place(&UNITS, at + 1).is_none()) {
+        let is_named = at > 0
+            && matches!(word(at - 1), "version" | "revision" | "run" | "alert" | "incident" | "config");
+        let small = place(&UNITS, at)
+            .or_else(|| place(&TEENS, at).map(|teen| teen + 10))
+            .or((word(at) == "twenty").then_some(20));
+        if let Some(number) =
+            small.filter(|number| is_named && *number > 0 && place(&UNITS, at + 1).is_none())
+        {
             found.push(number.to_string());
             at += 1;
             continue;

@@ -143,7 +143,11 @@ fn trial_of_phrases() {
         if !is_right {
             let offered: Vec<_> = view.options.iter().map(|option| option.intent.as_str()).collect();
             println!("      got {verdict} {:.2} {offered:?}", view.confidence);
-            println!("      {} {}", how_it_was_read(text), view.refused.as_deref().map_or("", |why| why.get(..30).unwrap_or(why)));
+            println!(
+                "      {} {}",
+                how_it_was_read(text),
+                view.refused.as_deref().map_or("", |why| why.get(..30).unwrap_or(why))
+            );
         }
         println!("      wanted {}", parts.next().unwrap_or("-"));
         for call in view.call.iter().take(1) {

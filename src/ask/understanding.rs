@@ -202,7 +202,9 @@ fn decide_with(
     };
     let mut view = AskView { not_used: unused, ..decide(best, plan, commands) };
     if best.rule.intent == "workflow_cancel" && view.effect.as_deref() == Some("read") {
-        view.note = Some("No workflow runs right now, so there is nothing to cancel; this shows the last runs.".to_owned());
+        view.note = Some(
+            "No workflow runs right now, so there is nothing to cancel; this shows the last runs.".to_owned(),
+        );
     }
     if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
         view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));

@@ -156,6 +156,8 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("start", &["again", "over"], C::Restart),
     ("bring", &["back"], C::Restart),
     ("kick", &["off"], C::Run),
+    ("take", &["off"], C::Cancel),
+    ("pull", &["off"], C::Cancel),
     ("break", &["down"], C::Show),
     ("split", &["out", "up"], C::Show),
 ];
@@ -358,9 +360,8 @@ fn is_likely_slip(wanted: &str, given: &str) -> bool {
     let pairs: Vec<(char, char)> = wanted.chars().zip(given.chars()).filter(|(a, b)| a != b).collect();
     let [(wanted, given)] = pairs.as_slice() else { return true };
     let is_vowel = |c: &char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
-    let place = |c: &char| {
-        KEYS.iter().enumerate().find_map(|(row, keys)| keys.find(*c).map(|column| (row, column)))
-    };
+    let place =
+        |c: &char| KEYS.iter().enumerate().find_map(|(row, keys)| keys.find(*c).map(|column| (row, column)));
     let near = match (place(wanted), place(given)) {
         (Some((row, column)), Some((other_row, other_column))) => {
             row.abs_diff(other_row) <= 1 && column.abs_diff(other_column) <= 1

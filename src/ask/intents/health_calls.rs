@@ -3,12 +3,12 @@
 use chrono::Duration;
 use serde_json::json;
 
+use crate::ask::answer_selection::AnswerSelection;
 use crate::ask::concept::WordConcept as C;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskPlan, PlannedCall, planned_call, read_call};
 use crate::ask::word::SlotKind;
-use crate::ask::answer_selection::AnswerSelection;
 
 pub(super) fn component_health(asked: &ParsedText, _: &AskContext) -> AskPlan {
     match &asked.slots.component {
@@ -49,7 +49,10 @@ pub(super) fn silence_call(asked: &ParsedText, context: &AskContext) -> AskPlan 
 /// The word beside "alert" that says which: "the latency alert", "alerts about telemetry". None for "all alerts".
 fn alert_kind(asked: &ParsedText) -> Option<&str> {
     let is_alert = |word: &&crate::ask::word::AskWord| {
-        word.is(C::Alert) && ["al", "page", "paging", "no alert", "stop al", "stop pag"].iter().any(|start| word.lower.starts_with(start))
+        word.is(C::Alert)
+            && ["al", "page", "paging", "no alert", "stop al", "stop pag"]
+                .iter()
+                .any(|start| word.lower.starts_with(start))
             || word.is(C::Silence) && word.lower.contains("pag")
     };
     let at = asked.words.iter().position(|word| is_alert(&word))?;
@@ -101,10 +104,18 @@ pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskP
     if let (Some(kind), None) = (kind, only) {
         let mut select = AnswerSelection::of("items");
         select.mentions.push(kind.to_owned());
-        let id = alert_called(kind, context).map_or_else(|| format!("<id of the {kind} alert>"), str::to_owned);
+        let id =
+            alert_called(kind, context).map_or_else(|| format!("<id of the {kind} alert>"), str::to_owned);
         return AskPlan::Change {
-            preview: PlannedCall { select: vec![select], ..planned_call("GET", "/api/v1/health/alerts", None) },
-            real: planned_call("POST", format!("/api/v1/health/alerts/{id}/ack"), Some(json!({"note": asked.reason()}))),
+            preview: PlannedCall {
+                select: vec![select],
+                ..planned_call("GET", "/api/v1/health/alerts", None)
+            },
+            real: planned_call(
+                "POST",
+                format!("/api/v1/health/alerts/{id}/ack"),
+                Some(json!({"note": asked.reason()})),
+            ),
         };
     }
     match asked.slots.id.as_deref().or(only) {

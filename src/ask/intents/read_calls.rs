@@ -58,13 +58,19 @@ fn grouping(asked: &ParsedText) -> Option<&'static str> {
     // "Does the new config make more than the old one" is the same question as "by version".
     let compares = says(asked, WordList::ComparesWords) && (asked.has(C::Config) || asked.has(C::Version));
     let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
-    let of_exits = has(&["stop", "stops", "stopped", "outs", "stopouts"]) && has(&["profits", "profit", "target", "targets"]) && has(&["vs", "versus", "and", "or", "against"]);
+    let of_exits = has(&["stop", "stops", "stopped", "outs", "stopouts"])
+        && has(&["profits", "profit", "target", "targets"])
+        && has(&["vs", "versus", "and", "or", "against"]);
     match by {
         Some(by) => Some(by),
         None if compares => Some("version"),
-        None if (says(asked, WordList::ReasonWords) || of_exits) && asked.has(C::Performance) => Some("reason"),
+        None if (says(asked, WordList::ReasonWords) || of_exits) && asked.has(C::Performance) => {
+            Some("reason")
+        }
         // "Daily P&L of March": a period longer than a day, told day by day.
-        None if has(&["daily"]) && asked.slots.period.is_some_and(|period| period.from != period.to) => Some("day"),
+        None if has(&["daily"]) && asked.slots.period.is_some_and(|period| period.from != period.to) => {
+            Some("day")
+        }
         None if has(&["weekly"]) && has(&["breakdown"]) => Some("week"),
         None => None,
     }
@@ -76,7 +82,8 @@ fn group_named(word: &str) -> Option<&'static str> {
         "day" | "date" | "weekday" => "day",
         "week" => "week",
         "month" => "month",
-        "symbol" | "ticker" | "stock" | "instrument" | "pair" | "coin" | "name" | "asset" | "underlying" | "market" => "symbol",
+        "symbol" | "ticker" | "stock" | "instrument" | "pair" | "coin" | "name" | "asset" | "underlying"
+        | "market" => "symbol",
         "version" | "config" | "strategy" => "version",
         "reason" | "exit" => "reason",
         "hour" => "hour",
@@ -92,7 +99,8 @@ pub(super) fn read_performance(asked: &ParsedText, context: &AskContext) -> AskP
     };
     // "The worst drawdown" is one number.
     let lower = asked.text.to_lowercase();
-    let is_extreme = (asked.has(C::Best) || asked.has(C::Worst)) && !lower.contains("drawdown") && !lower.contains(" dd");
+    let is_extreme =
+        (asked.has(C::Best) || asked.has(C::Worst)) && !lower.contains("drawdown") && !lower.contains(" dd");
     let by_symbol = asked.has(C::PerSymbol) || is_extreme;
     if let Some(symbol) = asked.slots.symbols.first() {
         query.push(format!("symbol={}", percent_encode(symbol)));
@@ -202,7 +210,8 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
     .filter(|(list, _)| says(asked, *list))
     // "Partially filled" is another state than "filled", and "not filled" is none of it.
     .filter(|(list, _)| {
-        *list != WordList::FilledStates || !says(asked, WordList::PartlyStates) && !says(asked, WordList::Negations)
+        *list != WordList::FilledStates
+            || !says(asked, WordList::PartlyStates) && !says(asked, WordList::Negations)
     })
     .flat_map(|(_, states)| states.iter().map(|state| (*state).to_owned()))
     .collect();
@@ -236,8 +245,11 @@ pub(super) fn outcome(asked: &ParsedText) -> Option<bool> {
 /// How positions went that the text asks for; "unrealised profit or loss" asks for a number.
 fn position_outcome(asked: &ParsedText) -> Option<bool> {
     let lower = asked.text.to_lowercase();
-    let loses = ["under water", "in minus", "in the red", "in the minus", "at a loss", "in loss"].iter().any(|phrase| lower.contains(phrase));
-    let wins = ["in the green", "in plus", "in profit", "in the black"].iter().any(|phrase| lower.contains(phrase));
+    let loses = ["under water", "in minus", "in the red", "in the minus", "at a loss", "in loss"]
+        .iter()
+        .any(|phrase| lower.contains(phrase));
+    let wins =
+        ["in the green", "in plus", "in profit", "in the black"].iter().any(|phrase| lower.contains(phrase));
     match (loses, wins) {
         (true, false) => Some(false),
         (false, true) => Some(true),
@@ -346,10 +358,11 @@ pub(super) fn read_page(path: &str, asked: &ParsedText, context: &AskContext) ->
     let mut select = AnswerSelection { symbols: Vec::new(), ..selected("items", asked, context) };
     let leaf = |key: &String| key.rsplit('.').next().unwrap_or(key).to_owned();
     select.mentions.extend(asked.slots.keys.iter().map(leaf));
-    let query: Vec<String> = match select.since.is_none().then_some(()).filter(|()| select.mentions.is_empty()) {
-        Some(()) => select.limit.take().map(|count| format!("limit={count}")).into_iter().collect(),
-        None => Vec::new(),
-    };
+    let query: Vec<String> =
+        match select.since.is_none().then_some(()).filter(|()| select.mentions.is_empty()) {
+            Some(()) => select.limit.take().map(|count| format!("limit={count}")).into_iter().collect(),
+            None => Vec::new(),
+        };
     read_selected(with_query(path, &query), select)
 }
 

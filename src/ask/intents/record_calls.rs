@@ -1,5 +1,6 @@
 //! Reads of what is over: closed trades and incidents; and the read that waits until a component works again.
 
+use super::conditions::{asks_when_it_was, is_about_a_part, is_about_the_machine, misses_trades};
 use super::read_calls::{from_and_to, instant, named_part, outcome, says, side, with_query};
 use crate::ask::answer_selection::AnswerSelection;
 use crate::ask::concept::WordConcept as C;
@@ -35,25 +36,35 @@ fn names_an_exit(asked: &ParsedText) -> bool {
     // "By exit reason" groups.
     let groups = asked.words.windows(2).any(|pair| matches!(pair, [by, exit] if matches!(by.lower.as_str(), "by" | "per" | "each") && exit.lower.starts_with("exit")));
     let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
-    !groups && parts.any(|part| matches!(part, "exit" | "exits" | "exited" | "closed")) && !asked.has(C::Not) && !asked.has(C::Order)
+    !groups
+        && parts.any(|part| matches!(part, "exit" | "exits" | "exited" | "closed"))
+        && !asked.has(C::Not)
+        && !asked.has(C::Order)
 }
 
 /// "Why did we lose today": the trades that lost, with their reasons.
 pub(super) fn asks_why_lost(asked: &ParsedText) -> bool {
-    let groups = asked.words.windows(3).any(|three| matches!(three, [by, _, reason] if by.lower == "by" && reason.is(C::Why)));
+    let groups = asked
+        .words
+        .windows(3)
+        .any(|three| matches!(three, [by, _, reason] if by.lower == "by" && reason.is(C::Why)));
     asked.is_question && asked.has(C::Why) && outcome(asked).is_some() && !asked.has(C::Config) && !groups
 }
 
 /// How the trades went that the text asks for: "bad ones", "ended in a loss".
 fn trade_outcome(asked: &ParsedText) -> Option<bool> {
-    let has = |wanted: &[&str]| asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word));
+    let has = |wanted: &[&str]| {
+        asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word))
+    };
     // The best of some are gains, the worst are losses.
     let extreme = match (asked.has(C::Best), asked.has(C::Worst)) {
         (true, false) => Some(true),
         (false, true) => Some(false),
         _ => None,
     };
-    outcome(asked).or(extreme).or_else(|| (has(&["bad", "loss", "red"]) && !has(&["profit", "good", "gain"])).then_some(false))
+    outcome(asked)
+        .or(extreme)
+        .or_else(|| (has(&["bad", "loss", "red"]) && !has(&["profit", "good", "gain"])).then_some(false))
 }
 
 pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
@@ -63,9 +74,14 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
         query.push(format!("symbol={}", symbols.join(",")));
     }
     // "Why did it sell" asks for no side.
-    let names_side = asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| matches!(word, "long" | "longs" | "short" | "shorts"));
+    let names_side = asked
+        .words
+        .iter()
+        .flat_map(|word| word.lower.split(' '))
+        .any(|word| matches!(word, "long" | "longs" | "short" | "shorts"));
     query.extend(side(asked).filter(|_| names_side).map(|side| format!("side={side}")));
-    query.extend(trade_outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
+    query
+        .extend(trade_outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
     let lower = asked.text.to_lowercase();
     let by_stop = ["stopped out", "hit the stop", "hit their stop", "hit its stop", "stop loss"];
     if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
@@ -84,8 +100,23 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
 pub(super) fn asks_what_was_missed(asked: &ParsedText) -> bool {
     let lower = asked.text.to_lowercase();
     // "What happened overnight" is asked of the journal, "any errors overnight" of the errors.
-    const TROUBLE: &[&str] = &["broke", "break", "broken", "wrong", "crash", "crashed", "bad", "trouble", "recover", "recovered", "heal", "healing", "fix"];
-    let trouble = asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).any(|word| TROUBLE.contains(&word));
+    const TROUBLE: &[&str] = &[
+        "broke",
+        "break",
+        "broken",
+        "wrong",
+        "crash",
+        "crashed",
+        "bad",
+        "trouble",
+        "recover",
+        "recovered",
+        "heal",
+        "healing",
+        "fix",
+    ];
+    let trouble =
+        asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).any(|word| TROUBLE.contains(&word));
     let was_away = says(asked, WordList::AwayWords)
         || WordList::AwayPhrases.phrases().iter().any(|phrase| lower.contains(phrase.as_str()));
     trouble && was_away
@@ -134,4 +165,21 @@ pub(super) fn wait_for_health(asked: &ParsedText, context: &AskContext) -> AskPl
     let is_of_broker = asked.has(C::Session) && context.components.iter().any(|id| id == "broker_session");
     let id = named_part(asked).unwrap_or(if is_of_broker { "broker_session" } else { "bot" });
     read_call(format!("/api/v1/health/components/{id}?until=up&wait={WAIT}"))
+}
+
+/// Whether the text asks for failures, and not for lost trades or for missing ones.
+pub(super) fn asks_for_errors(asked: &ParsedText) -> bool {
+    let is_of_trades =
+        asks_for_trades(asked) && asked.has(C::Why) || misses_trades(asked) && asked.is_question;
+    !(is_of_trades || asks_what_was_missed(asked))
+}
+
+/// Whether the text asks how one component is at the moment.
+pub(super) fn asks_how_a_part_is(asked: &ParsedText) -> bool {
+    let asks_number = asked.has(C::Metric) && is_about_the_machine(asked);
+    let is_otherwise = asks_number || asks_to_wait(asked) || asks_when_it_was(asked);
+    let names_a_state = [C::Health, C::Component, C::Okay, C::Alive, C::Summary, C::Metric]
+        .iter()
+        .any(|concept| asked.has(*concept));
+    is_about_a_part(asked) && names_a_state && !is_otherwise
 }

@@ -4,25 +4,28 @@
 //! run (or, where it has none, the read that shows what it would affect) and the call that would make it.
 
 use super::conditions::{
-    asks_about_an_exit, asks_for_closed_trades, asks_how_health_was, asks_for_health_now, asks_when_it_was, asks_whether_it_opens, asks_who_did_it, asks_why_of_a_symbol, changes_something, is_about_the_machine, wishes_a_key, misses_trades, names_a_metric, names_which_trades, asks_for_runs, asks_how_much, asks_whether, cancels, names_nothing, names_several_subjects, wants_a_version_again, asks_about_a_deal, asks_about_it_all, asks_how, asks_how_it_went, asks_since_when, asks_up_or_down,
-    compares_or_groups, has_key, has_workflow, is_about_a_part, is_about_past, is_order,
-    is_question, names_a_hindrance, names_workflow,
+    asks_about_a_deal, asks_about_an_exit, asks_about_it_all, asks_about_tampering, asks_for_closed_trades,
+    asks_for_health_now, asks_for_positions, asks_for_runs, asks_how, asks_how_health_was, asks_how_it_went,
+    asks_how_much, asks_since_when, asks_up_or_down, asks_when_it_was, asks_whether, asks_whether_it_opens,
+    asks_who_did_it, asks_why_of_a_symbol, cancels, changes_something, compares_or_groups, enters_nothing,
+    has_key, has_workflow, is_about_a_part, is_about_past, is_about_the_machine, is_order, is_question,
+    misses_trades, names_a_hindrance, names_a_metric, names_nothing, names_several_subjects,
+    names_which_trades, names_workflow, wants_a_version_again, wants_checks_again, wants_old_settings,
+    wishes_a_key,
 };
-use super::config_calls::{
-    change_symbols, diff_config, end_trial, roll_back, set_config, validate_config,
-};
+use super::config_calls::{change_symbols, diff_config, end_trial, roll_back, set_config, validate_config};
 use super::control_calls::{choose_cancel, choose_reset, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
-    names_events, read_alerts, read_config, read_metrics, read_schema, read_errors, read_events, read_health_history, read_orders,
-    read_page, read_performance, read_positions, read_state,
+    names_events, read_alerts, read_config, read_errors, read_events, read_health_history, read_metrics,
+    read_orders, read_page, read_performance, read_positions, read_schema, read_state,
 };
 use super::record_calls::{
-    asks_for_trades, asks_to_wait, asks_what_was_missed, asks_what_was_tried, asks_why_lost, read_incidents,
-    read_trades, wait_for_health,
+    asks_for_errors, asks_for_trades, asks_how_a_part_is, asks_to_wait, asks_what_was_missed,
+    asks_what_was_tried, asks_why_lost, read_incidents, read_trades, wait_for_health,
 };
 use super::rule::{IntentRule, always};
-use super::workflow_calls::{read_runs, cancel_workflow, execute_workflow, run_workflow, workflow_status};
+use super::workflow_calls::{cancel_workflow, execute_workflow, read_runs, run_workflow, workflow_status};
 use crate::ask::concept::WordConcept as C;
 use crate::ask::plan::{AskPlan, planned_call, read_call};
 use crate::ask::word::SlotKind;
@@ -68,13 +71,15 @@ pub(crate) const RULES: &[IntentRule] = &[
         also: [C::Why, C::Not, C::Trade, C::Entry, C::Doing, C::Explain, C::Alive, C::Stop, C::Past, C::Position, C::Error], never: [C::History, C::Resume, C::Permission, C::Age], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
         when: is_question,
         |_, _| read_state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health,pause")),
+    rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Entry]], also: [C::Trade, C::Why, C::Not, C::Error, C::Past, C::Entry, C::Position, C::Doing], never: [C::Order, C::Resume, C::Workflow], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
+        when: enters_nothing, |_, _| read_state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health,pause")),
     rule!("freshness", "how old the data is", [[C::Age]], also: [C::Pause, C::Stop, C::Past, C::Error, C::Market, C::Event, C::Session, C::Summary, C::Alive, C::Doing, C::Metric, C::Position, C::Account, C::Okay, C::Not], never: [C::Config, C::Version], slots: [], when: is_question,
         |_, _| read_state("as_of,data_age_seconds,is_data_stale,bot")),
-    rule!("positions", "open positions", [[C::Position]], also: [C::Best, C::Worst, C::Trade, C::Alive, C::Performance, C::PerSymbol, C::Summary], never: [C::Close, C::Flatten, C::Cancel, C::Why], slots: [SlotKind::Symbol],
-        when: |asked| !(asked.has(C::Performance) && asked.slots.period.is_some()) && !asks_whether_it_opens(asked), read_positions),
+    rule!("positions", "open positions", [[C::Position]], also: [C::Account, C::Best, C::Worst, C::Trade, C::Alive, C::Performance, C::PerSymbol, C::Summary], never: [C::Close, C::Flatten, C::Cancel, C::Why], slots: [SlotKind::Symbol],
+        when: |asked| asks_for_positions(asked), read_positions),
     rule!("orders", "open and recent orders", [[C::Order]], also: [C::Session, C::Close, C::Alive, C::Trade, C::History, C::Why, C::Fill, C::Error, C::Summary, C::Progress, C::Cancel], never: [],
         slots: [SlotKind::Symbol, SlotKind::Id, SlotKind::Period, SlotKind::Count], when: |asked| asked.is_question && !cancels(asked) || !asked.has(C::Cancel), read_orders),
-    rule!("account", "money in the account", [[C::Account]], also: [C::Alive, C::Trade, C::Okay, C::Summary, C::Doing], never: [C::Performance], slots: [], when: always,
+    rule!("account", "money in the account", [[C::Account]], also: [C::Position, C::Alive, C::Trade, C::Okay, C::Summary, C::Doing], never: [C::Performance], slots: [], when: always,
         |_, _| read_state("account,mode")),
     rule!("performance", "how trading went, by period and symbol", [[C::Performance]],
         also: [C::Compare, C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Account, C::Why, C::Summary, C::History, C::Version, C::Not, C::Okay, C::Past, C::Execution, C::Bot], never: [C::Config, C::Workflow], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
@@ -88,7 +93,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         also: [C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Past, C::Summary, C::Okay], never: [C::Workflow, C::Event, C::Error, C::Entry], slots: [SlotKind::Period, SlotKind::Symbol, SlotKind::Duration],
         when: is_about_past, read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Best, C::Worst], [C::PerSymbol, C::Trade, C::Position]],
-        also: [C::Doing, C::Okay, C::Position], never: [], slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| !asks_for_trades(asked) && !(asked.has(C::Position) && asked.has(C::Now)), read_performance),
+        also: [C::Doing, C::Okay, C::Position], never: [], slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| !(asks_for_trades(asked) || asked.has(C::Position) && asked.has(C::Now)), read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Best, C::Worst]], also: [C::Performance, C::Doing], never: [C::Config, C::Order, C::Error, C::Workflow], slots: [SlotKind::Period, SlotKind::Symbol],
         when: |asked| asked.is_question && !asks_for_trades(asked), read_performance),
     rule!("performance", "how trading went, by period and symbol", [[C::Trade]], also: [C::Doing, C::Okay, C::Past], never: [C::Why, C::Not, C::Entry, C::Fill], slots: [SlotKind::Period, SlotKind::Symbol],
@@ -108,8 +113,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: |asked| (!asked.opens_with_be() || asked.has(C::Fill)) && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
     rule!("fills", "recent fills", [[C::Fill]], also: [C::Order, C::Trade, C::Past, C::History], never: [C::Why, C::Not, C::Config, C::Workflow], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count],
         when: |asked| asked.words.first().is_some_and(|word| word.is(C::Fill) && word.lower != "filled"), |asked, context| read_events(Some("fill"), asked, context)),
-    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Component, C::Age, C::Trade, C::Fill, C::Entry, C::Session, C::Breaker, C::Config, C::Workflow, C::Market, C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes, C::Incident],
-        slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component, SlotKind::Count], when: |asked| !asks_what_was_missed(asked) && !(asks_for_trades(asked) && asked.has(C::Why)) && !(misses_trades(asked) && asked.is_question), read_errors),
+    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Component, C::Age, C::Trade, C::Fill, C::Entry, C::Session, C::Breaker, C::Config, C::Workflow, C::Market, C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes, C::Incident, C::Recovery],
+        slots: [SlotKind::Period, SlotKind::Duration, SlotKind::Component, SlotKind::Count], when: |asked| asks_for_errors(asked), read_errors),
     rule!("explain_code", "what an error code means and what to do", [], also: [C::Explain, C::Error, C::Codes, C::Why, C::Help, C::Fill, C::Health, C::Doing, C::Past, C::Logs, C::Alert, C::Event, C::Okay, C::Not, C::All, C::Undo], never: [], slots: [SlotKind::Code],
         when: |asked| asked.slots.code.is_some(),
         |asked, _| read_call(format!("/api/v1/errors/catalogue/{}", asked.slots.code.as_deref().unwrap_or_default()))),
@@ -140,12 +145,12 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| asked.slots.versions.len() == 1 && !wants_a_version_again(asked),
         |asked, _| read_call(format!("/api/v1/config/versions/{}", asked.slots.versions.first().map_or("", String::as_str)))),
     rule!("config_audit", "the record of every change", [[C::Audit]], also: [C::Config, C::History, C::Logs, C::Change, C::Who, C::Past, C::Entry, C::Event], never: [C::Validate, C::Probe], slots: [SlotKind::Period, SlotKind::Key, SlotKind::Count],
-        when: |asked| !asked.text.to_lowercase().contains("tamper"),
+        when: |asked| !asks_about_tampering(asked),
         |asked, context| read_page("/api/v1/config/audit", asked, context)),
     rule!("config_audit_verify", "whether the audit is whole", [[C::Audit], [C::Validate, C::Probe, C::Okay]], also: [C::Config, C::Logs, C::Not, C::Past, C::History, C::Audit], never: [], slots: [], when: always,
         |_, _| read_call("/api/v1/config/audit/verify")),
     rule!("config_audit_verify", "whether the audit is whole", [[C::Audit]], also: [C::Config, C::Logs, C::Not, C::Past, C::History, C::Audit], never: [], slots: [],
-        when: |asked| asked.text.to_lowercase().contains("tamper"), |_, _| read_call("/api/v1/config/audit/verify")),
+        when: asks_about_tampering, |_, _| read_call("/api/v1/config/audit/verify")),
     rule!("config_validate", "whether a config would be accepted", [[C::Validate]], also: [C::Config, C::Change, C::Okay, C::Schema, C::Probe, C::Help], never: [C::Audit], slots: [SlotKind::Key, SlotKind::Value],
         when: |asked| asked.has(C::Config) && !has_key(asked) || has_key(asked) && asked.slots.value.is_some(), validate_config),
     rule!("config_validate", "whether a config would be accepted", [], also: [C::Config, C::Change, C::Okay, C::Schema, C::Validate, C::Probe], never: [C::Audit, C::Undo], slots: [SlotKind::Key, SlotKind::Value],
@@ -164,6 +169,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     roll_back),
     rule!("config_rollback", "go back to an earlier config: dry run first", [[C::Version]], also: [C::Config, C::Undo], never: [C::Why, C::Compare, C::History], slots: [SlotKind::Version],
         when: wants_a_version_again, roll_back),
+    rule!("config_rollback", "go back to an earlier config: dry run first", [[C::Config]], also: [C::Alive, C::Version, C::Undo], never: [C::Why, C::Compare, C::History], slots: [], when: wants_old_settings, roll_back),
     rule!("config_confirm", "keep the config that is on trial", [[C::Confirm], [C::Trial, C::Config]], also: [C::Change, C::Config, C::Trial, C::New], never: [C::Undo], slots: [SlotKind::Id], when: always,
         |_, context| end_trial("confirm", context)),
     rule!("config_cancel", "end the config trial and go back", [[C::Cancel, C::Stop], [C::Trial, C::Config]], also: [C::Change, C::Config, C::Trial], never: [], slots: [SlotKind::Id], when: is_order,
@@ -264,7 +270,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| !(asks_to_wait(asked) || asks_when_it_was(asked) || asked.slots.workflow_is_exact || asked.slots.period.is_some() && !asks_for_health_now(asked) || asked.has(C::Run) && has_workflow(asked)), component_health),
     rule!("health", "system health with causes", [[C::Component]], also: [C::Health, C::Okay, C::Summary, C::Alive, C::Doing, C::Why, C::Not, C::Past], never: [C::Silence], slots: [SlotKind::Component], when: |asked| !asks_to_wait(asked) && !asks_when_it_was(asked), component_health),
     rule!("health", "system health with causes", [], also: [C::Health, C::Component, C::Okay, C::Summary, C::Alive, C::Why, C::Doing, C::Metric, C::Session, C::Program, C::Not], never: [C::Silence, C::Probe, C::SignIn], slots: [SlotKind::Component],
-        when: |asked| is_about_a_part(asked) && !asks_to_wait(asked) && !asks_when_it_was(asked) && !(asked.has(C::Metric) && is_about_the_machine(asked)) && (asked.has(C::Health) || asked.has(C::Component) || asked.has(C::Okay) || asked.has(C::Alive) || asked.has(C::Summary) || asked.has(C::Metric)), component_health),
+        when: asks_how_a_part_is, component_health),
     rule!("health_history", "how health was over time", [[C::Health], [C::History, C::Past, C::Event]], also: [C::Component, C::Doing, C::Okay, C::Event, C::History, C::Past], never: [], slots: [SlotKind::Period, SlotKind::Component, SlotKind::Duration],
         when: |asked| asks_how_health_was(asked) && !asks_for_health_now(asked), read_health_history),
     rule!("health_history", "how health was over time", [[C::Health]], also: [C::Component, C::Doing, C::Past, C::Session, C::Alive, C::Okay, C::Show, C::History, C::Error], never: [], slots: [SlotKind::Period, SlotKind::Component],
@@ -272,13 +278,15 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("health_check", "run all health checks now", [[C::Run], [C::Health, C::Component]], also: [C::Now, C::Component], never: [C::Workflow, C::Past], slots: [SlotKind::Workflow, SlotKind::Component],
         when: |asked| is_order(asked) && !asked.slots.workflow_is_exact,
         |_, _| AskPlan::Change { preview: planned_call("GET", "/api/v1/health/current", None), real: planned_call("POST", "/api/v1/health/check", None) }),
+    rule!("health_check", "run all health checks now", [[C::Health, C::Component]], also: [C::Run, C::Now, C::Show], never: [C::Workflow, C::Past], slots: [SlotKind::Component], when: wants_checks_again,
+        |_, _| AskPlan::Change { preview: planned_call("GET", "/api/v1/health/current", None), real: planned_call("POST", "/api/v1/health/check", None) }),
     rule!("session", "the broker session", [[C::Session]], also: [C::Trade, C::Resume, C::Who, C::Not, C::Market, C::Okay, C::Health, C::Alive, C::Why, C::Breaker, C::Progress, C::Summary, C::Past, C::Doing, C::Validate, C::SignIn, C::Program], never: [C::Run, C::Probe, C::Silence], slots: [SlotKind::Component, SlotKind::Period],
         when: |asked| (asked.is_question || !asked.has(C::SignIn)) && !asks_to_wait(asked) && !asked.has(C::Health), |_, _| read_state("session,circuit_breaker,health")),
     rule!("breaker", "the circuit breaker", [[C::Breaker]], also: [C::Why, C::Okay, C::Active, C::Alive, C::Past, C::Stop, C::Summary, C::Doing, C::Who, C::Close, C::Progress], never: [C::Reset, C::Silence], slots: [SlotKind::Period], when: is_question,
         |_, _| read_state("circuit_breaker,no_entry_reasons,session,locks")),
     rule!("market", "whether the market is open", [[C::Market]], also: [C::Active, C::Close, C::Who, C::Trade, C::Doing, C::Alive, C::Summary, C::Schema], never: [C::Why, C::Pause], slots: [SlotKind::Period], when: always,
         |_, _| read_state("market_status,market")),
-    rule!("mode", "whether money is real", [[C::Mode]], also: [C::Trade, C::Account, C::Run, C::Alive, C::Active], never: [C::Change], slots: [], when: always, |_, _| read_state("mode,bot")),
+    rule!("mode", "whether money is real", [[C::Mode]], also: [C::Not, C::Trade, C::Account, C::Run, C::Alive, C::Active], never: [C::Change], slots: [], when: always, |_, _| read_state("mode,bot")),
     rule!("whoami", "what your key may do", [[C::Permission]], also: [C::Change, C::Config, C::Help, C::Schema, C::Session, C::Run, C::Alive, C::Performance, C::Program, C::Pause, C::Resume, C::Flatten, C::Cancel, C::Restart, C::Shutdown, C::Stop, C::Order, C::Workflow, C::Undo, C::Close, C::Trade, C::Bot], never: [], slots: [SlotKind::Workflow], when: |asked| !has_key(asked), |_, _| read_call("/api/v1/whoami")),
     rule!("recovery", "what mends itself, and what was tried", [[C::Recovery]], also: [C::History, C::Health, C::Component, C::Progress, C::Alive, C::Past, C::Summary, C::Doing], never: [], slots: [SlotKind::Component, SlotKind::Period], when: |asked| is_question(asked) && !asks_what_was_tried(asked) && !asks_to_wait(asked) && asked.slots.period.is_none() && !asked.has(C::Incident),
     |asked, _| match &asked.slots.component {

@@ -37,7 +37,7 @@ static NAMES: LazyLock<Vec<SettingName>> = LazyLock::new(|| {
 });
 
 /// How many other words may stand between two of a long name: "lose at most 2 % a day". Fewer in a short one.
-const BETWEEN: usize = 3;
+const BETWEEN: usize = 4;
 
 /// The places of a name's words, in their order and near each other.
 fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<usize>> {
@@ -65,8 +65,11 @@ fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<u
 fn named_candidate(path: &str, given: &[(usize, String)], allows_weak: bool) -> Option<KeyCandidate> {
     let leaf = path.rsplit('.').next().unwrap_or(path);
     let speaks_of_time = given.iter().any(|(_, part)| {
-        WordList::TimeOfDayWords.contains(part) || part.contains(':') && part.starts_with(|c: char| c.is_ascii_digit())
-            || ["am", "pm"].iter().any(|half| part.strip_suffix(half).is_some_and(|hour| hour.parse::<u32>().is_ok()))
+        WordList::TimeOfDayWords.contains(part)
+            || part.contains(':') && part.starts_with(|c: char| c.is_ascii_digit())
+            || ["am", "pm"]
+                .iter()
+                .any(|half| part.strip_suffix(half).is_some_and(|hour| hour.parse::<u32>().is_ok()))
     }) && !given.iter().any(|(_, part)| part == "again");
     let named = NAMES.iter().filter(|name| {
         leaf.starts_with(name.leaf) && (allows_weak || !name.is_weak) && (speaks_of_time || !name.is_of_time)
@@ -107,7 +110,9 @@ pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut 
         // `poll_interval_s` is what somebody calls `poll_interval_seconds`.
         let ends = |path: &str| {
             let leaf = path.rsplit('.').next().unwrap_or(path);
-            path == given || path.ends_with(&format!(".{given}")) || given.len() >= 8 && leaf.starts_with(&given)
+            path == given
+                || path.ends_with(&format!(".{given}"))
+                || given.len() >= 8 && leaf.starts_with(&given)
         };
         let mut found: Vec<String> =
             context.config.iter().filter(|(path, _)| ends(path)).map(|(path, _)| path.clone()).collect();
@@ -144,7 +149,9 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
     let mut given: Vec<(usize, String)> = Vec::new();
     // "Stop paging me" names no stop.
     let is_other = |word: &AskWord| {
-        [WordConcept::Silence, WordConcept::Shutdown, WordConcept::Flatten].iter().any(|concept| word.is(*concept))
+        [WordConcept::Silence, WordConcept::Shutdown, WordConcept::Flatten]
+            .iter()
+            .any(|concept| word.is(*concept))
     };
     for (at, word) in words.iter().enumerate().filter(|(_, word)| word.slot.is_none() && !is_other(word)) {
         let parts = word.lower.split([' ', '-']).filter(|part| !part.is_empty());
@@ -179,7 +186,8 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
 /// Whether this word makes a setting of what could be something else: it checks or asks for bounds, or is an amount.
 fn gives_weight_to_a_name(word: &AskWord) -> bool {
     let is_amount = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(['%', 'x']) || text.contains(':') && text.len() > 3
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(['%', 'x'])
+            || text.contains(':') && text.len() > 3
     };
     let units = ["%", "percent", "pct", "bps"];
     [WordConcept::Validate, WordConcept::Schema, WordConcept::History].iter().any(|concept| word.is(*concept))

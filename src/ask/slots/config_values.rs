@@ -70,22 +70,41 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
         })
     };
     let after_to = |at: usize| {
-        matches!(before(at), "to" | "=" | "as" | "at" | "with" | "equals" | "of" | "than" | "every" | "exceed" | "over" | "above" | "below" | "under" | "after" | "only" | "most" | "max" | "it")
+        matches!(
+            before(at),
+            "to" | "="
+                | "as"
+                | "at"
+                | "with"
+                | "equals"
+                | "of"
+                | "than"
+                | "every"
+                | "exceed"
+                | "over"
+                | "above"
+                | "below"
+                | "under"
+                | "after"
+                | "only"
+                | "most"
+                | "max"
+                | "it"
+        )
     };
     let is_of_a_time = |at: &usize| words.get(*at).is_some_and(|word| word.slot == Some(SlotKind::Period));
     let free: Vec<usize> = (0..words.len())
         .rev()
         .filter(|at| is_free(at) && !is_rejected(words, *at) && (!is_of_a_time(at) || after_to(*at)))
         .collect();
-    let takes_clock = |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
+    let takes_clock =
+        |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
     if keys.iter().any(takes_clock) {
         return find_clock(words, &free);
     }
     let amount_at = |at: usize| read_amount(words, at);
-    let mut amounts: Vec<(usize, GivenAmount, usize)> = free
-        .iter()
-        .filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length)))
-        .collect();
+    let mut amounts: Vec<(usize, GivenAmount, usize)> =
+        free.iter().filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length))).collect();
     amounts.sort_by_key(|(at, ..)| !after_to(*at));
     if let Some((at, amount, length)) = amounts.iter().find(|(at, ..)| before(*at) != "by").cloned() {
         return Some((SaidValue::Amount(amount), (at..at + length).collect()));
@@ -121,8 +140,21 @@ fn is_rejected(words: &[AskWord], at: usize) -> bool {
     match lower(1) {
         "from" | "not" | "currently" | "version" => true,
         "of" => matches!(lower(2), "instead" | "place"),
-        "than" => !matches!(lower(2), "more" | "less" | "higher" | "lower" | "greater" | "fewer" | "larger" | "bigger" | "smaller" | "longer")
-            && !lower(2).ends_with(" more"),
+        "than" => {
+            !matches!(
+                lower(2),
+                "more"
+                    | "less"
+                    | "higher"
+                    | "lower"
+                    | "greater"
+                    | "fewer"
+                    | "larger"
+                    | "bigger"
+                    | "smaller"
+                    | "longer"
+            ) && !lower(2).ends_with(" more")
+        }
         _ => lower(2) == "not" && matches!(lower(1), "every" | "to" | "at" | "the"),
     }
 }
@@ -136,8 +168,11 @@ fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(SaidValue, Vec<usize
         Some((SaidValue::Word(time.format("%H:%M").to_string(), true), places))
     });
     // "25:00" is none, which the check of the change says.
-    let is_like_one = |at: &&usize| text(**at).contains(':') && text(**at).starts_with(|c: char| c.is_ascii_digit());
-    found.or_else(|| free.iter().find(is_like_one).map(|at| (SaidValue::Word(text(*at).to_owned(), true), vec![*at])))
+    let is_like_one =
+        |at: &&usize| text(**at).contains(':') && text(**at).starts_with(|c: char| c.is_ascii_digit());
+    found.or_else(|| {
+        free.iter().find(is_like_one).map(|at| (SaidValue::Word(text(*at).to_owned(), true), vec![*at]))
+    })
 }
 
 fn is_clock(lower: &str) -> bool {
@@ -177,14 +212,19 @@ fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
         "every" | "each" => Some((Decimal::ONE, 1)),
         _ => None,
     };
-    let of_time = |unit: &AmountUnit| matches!(unit, AmountUnit::Seconds | AmountUnit::Minutes | AmountUnit::Hours);
+    let of_time =
+        |unit: &AmountUnit| matches!(unit, AmountUnit::Seconds | AmountUnit::Minutes | AmountUnit::Hours);
     if let Some((number, length)) = each {
         let unit = AmountUnit::named(next(length)).filter(of_time)?;
         return Some((GivenAmount { number, unit }, length + 1));
     }
     // "Four losses"; "a" and "one" are articles in most texts.
-    if let Some(number) = read_number(&lower).filter(|_| lower.len() > 2 && lower.chars().all(char::is_alphabetic)) {
-        if matches!(lower.as_str(), "one" | "few" | "couple") && at.checked_sub(1).is_none_or(|before| words.get(before).is_none_or(|word| word.lower != "to")) {
+    if let Some(number) =
+        read_number(&lower).filter(|_| lower.len() > 2 && lower.chars().all(char::is_alphabetic))
+    {
+        if matches!(lower.as_str(), "one" | "few" | "couple")
+            && at.checked_sub(1).is_none_or(|before| words.get(before).is_none_or(|word| word.lower != "to"))
+        {
             return None;
         }
         let (unit, length) = unit_after(words, at + 1);

@@ -43,7 +43,8 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
         let before = at.checked_sub(1).map_or("", lower);
         let two_before = at.checked_sub(2).map_or("", lower);
         let is_option = before == "n" && two_before == "tail" || matches!(before, "tail" | "head" | "limit");
-        let near = is_option || [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
+        let near =
+            is_option || [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
         // "3 losing trades": one word may stand between the number and the thing.
         let listed = (at + 1..=at + 2)
             .any(|at| words.get(at).is_some_and(|word| LISTED.iter().any(|concept| word.is(*concept))));
@@ -58,7 +59,20 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
 
 /// Things that are asked for one at a time by their names in the singular.
 const SINGULAR: &[&str] = &[
-    "error", "exception", "failure", "order", "trade", "fill", "execution", "event", "alert", "incident", "alarm", "outage", "entry", "round trip",
+    "error",
+    "exception",
+    "failure",
+    "order",
+    "trade",
+    "fill",
+    "execution",
+    "event",
+    "alert",
+    "incident",
+    "alarm",
+    "outage",
+    "entry",
+    "round trip",
 ];
 
 /// "The last error": one.
@@ -71,7 +85,8 @@ pub(super) fn read_single(words: &mut [AskWord], slots: &mut SlotValues) {
         matches!(lower(*at), "last" | "latest" | "most recent" | "newest")
             && words.get(*at).is_some_and(|word| word.slot.is_none())
             && (at + 1..at + 4).any(|at| SINGULAR.contains(&lower(at)))
-            && !(at + 1..at + 4).any(|at| words.get(at).is_some_and(|word| matches!(word.slot, Some(SlotKind::Period))))
+            && !(at + 1..at + 4)
+                .any(|at| words.get(at).is_some_and(|word| matches!(word.slot, Some(SlotKind::Period))))
     });
     if let Some(at) = found {
         slots.count = Some(1);

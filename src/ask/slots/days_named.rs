@@ -14,11 +14,15 @@ pub(super) fn usual_time(word: &str) -> &str {
         "qtr" => "quarter",
         "mth" | "mnth" | "mo" => "month",
         "hr" | "hrs" => "hour",
-        "yday" | "yest" | "yesterdays" | "ytd's" | "yesterday's" | "yesteday" | "yestarday" | "yesterdy" => "yesterday",
+        "yday" | "yest" | "yesterdays" | "ytd's" | "yesterday's" | "yesteday" | "yestarday" | "yesterdy" => {
+            "yesterday"
+        }
         "tonite" | "2nite" | "tonight's" => "tonight",
         "2day" | "today's" | "todays" | "tday" => "today",
         "nite" | "nites" => "night",
         "wkend" => "weekend",
+        "heute" | "hoy" => "today",
+        "gestern" | "ayer" => "yesterday",
         "today session" => "today",
         "yesterday session" => "yesterday",
         "ongoing" => "current",
@@ -133,7 +137,8 @@ fn read_year(word: &str) -> Option<i32> {
 /// "In 2024", "fiscal year 2024".
 fn of_a_year(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPeriod> {
     let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
-    let is_named = matches!(before, "in" | "for" | "of" | "year" | "during" | "since" | "fiscal") || text_at(texts, at).starts_with("fy");
+    let is_named = matches!(before, "in" | "for" | "of" | "year" | "during" | "since" | "fiscal")
+        || text_at(texts, at).starts_with("fy");
     let year = read_year(text_at(texts, at)).filter(|_| is_named)?;
     let first = NaiveDate::from_ymd_opt(year, 1, 1)?;
     Some((AskedPeriod::days(first, NaiveDate::from_ymd_opt(year, 12, 31)?.min(today.max(first))), 1))
@@ -153,7 +158,17 @@ fn of_days_of_a_month(texts: &[String], at: usize, today: NaiveDate) -> Option<F
 /// The number of a month by its name.
 pub(super) fn month_of(word: &str) -> Option<u32> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
         "december",
     ];
     let place = MONTHS.iter().position(|name| *name == usual_time(word))?;
@@ -187,7 +202,8 @@ fn of_the_sleep(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPe
     let is_over = texts.iter().any(|word| matches!(word.as_str(), "while" | "was" | "whilst" | "slept"));
     let yesterday = today.checked_sub_days(Days::new(1))?;
     let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0);
-    (slept && is_over).then(|| (AskedPeriod { starts: hour(18), ends: hour(8), ..AskedPeriod::days(yesterday, today) }, 1))
+    (slept && is_over)
+        .then(|| (AskedPeriod { starts: hour(18), ends: hour(8), ..AskedPeriod::days(yesterday, today) }, 1))
 }
 
 /// The seconds from now until "morning", "tomorrow", "5 pm", "Monday"; with the words that name it.
@@ -229,5 +245,7 @@ pub(super) fn seconds_until(
         then += TimeDelta::days(1);
     }
     let then = then.and_local_timezone(zone).earliest()?;
-    u64::try_from((then.with_timezone(&chrono::Utc) - now).num_seconds()).ok().map(|seconds| (seconds, length))
+    u64::try_from((then.with_timezone(&chrono::Utc) - now).num_seconds())
+        .ok()
+        .map(|seconds| (seconds, length))
 }

@@ -99,12 +99,12 @@ const COMPONENT_NICKNAMES: &[(&str, &str)] = &[
 
 pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     for at in 0..words.len() {
-        let called = COMPONENT_NICKNAMES
-            .iter()
-            .find(|(name, id)| {
-                words.get(at).is_some_and(|word| word.lower == *name || word.lower.strip_suffix('s') == Some(*name))
-                    && context.components.iter().any(|known| known == id)
-            });
+        let called = COMPONENT_NICKNAMES.iter().find(|(name, id)| {
+            words
+                .get(at)
+                .is_some_and(|word| word.lower == *name || word.lower.strip_suffix('s') == Some(*name))
+                && context.components.iter().any(|known| known == id)
+        });
         if let Some((_, id)) = called {
             slots.component = Some((*id).to_owned());
             mark_slot(words, at, SlotKind::Component);

@@ -18,7 +18,8 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         if words.get(at).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
-        let found = named_period(&texts, at, today).filter(|_| slots.keys.is_empty() || !is_clock_word(&texts, at));
+        let found =
+            named_period(&texts, at, today).filter(|_| slots.keys.is_empty() || !is_clock_word(&texts, at));
         let found = found.or_else(|| days.of_a_part(&texts, at)).or_else(|| days.of_one_word(&texts, at));
         let found =
             found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
@@ -31,9 +32,13 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
         };
         let has_both = period.starts.is_some() && period.ends.is_some();
         // "Since the deploy this morning" begins with the morning and ends now.
-        let is_since = (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
+        let is_since =
+            (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
         // "At noon. What has it done since then?"
-        let is_since = is_since || texts.windows(2).any(|pair| matches!(pair, [since, then] if since == "since" && then == "then"));
+        let is_since = is_since
+            || texts
+                .windows(2)
+                .any(|pair| matches!(pair, [since, then] if since == "since" && then == "then"));
         let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
         let reaches_now = (opens || is_since) && period.seconds.is_none();
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
@@ -51,7 +56,10 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
 /// A day and a part of a day are that part of that day; else the first counts.
 fn joined(known: AskedPeriod, other: AskedPeriod, today: NaiveDate) -> AskedPeriod {
     let is_part = |period: &AskedPeriod| {
-        period.from == today && period.to == today && period.seconds.is_none() && (period.starts.is_some() || period.ends.is_some())
+        period.from == today
+            && period.to == today
+            && period.seconds.is_none()
+            && (period.starts.is_some() || period.ends.is_some())
     };
     let is_day = |period: &AskedPeriod| period.is_whole_days() && period.from == period.to;
     match (is_part(&known), is_part(&other)) {
@@ -181,7 +189,8 @@ impl DayStarts {
         }
         let (first, second) = (text_at(texts, at), text_at(texts, at + 1));
         // "Since 9": nothing is counted by it.
-        let is_hour = text_at(texts, at - 1) == "since" && unit_seconds(second).is_none() && month_of(second).is_none();
+        let is_hour =
+            text_at(texts, at - 1) == "since" && unit_seconds(second).is_none() && month_of(second).is_none();
         let found = read_clock(first, second).or_else(|| read_hour(first).filter(|_| is_hour));
         let (time, length) = found.or_else(|| read_joined_clock(first))?;
         Some((AskedPeriod { starts: Some(time), ..days(self.today, self.today) }, length))
@@ -201,9 +210,11 @@ impl DayStarts {
         }
         let (last, second) = (text_at(texts, joint + 1), text_at(texts, joint + 2));
         let is_bare = read_clock(text_at(texts, at), text_at(texts, at + 1)).is_none();
-        let (to, more) = read_clock(last, second).or_else(|| read_hour(last).filter(|_| opener == "between" && unit_seconds(second).is_none()))?;
+        let (to, more) = read_clock(last, second)
+            .or_else(|| read_hour(last).filter(|_| opener == "between" && unit_seconds(second).is_none()))?;
         // "Between 2 and 3 pm" are both of the afternoon.
-        let is_later = is_bare && to.hour() > 12 && from.hour() <= 12 && (last.ends_with("pm") || second == "pm");
+        let is_later =
+            is_bare && to.hour() > 12 && from.hour() <= 12 && (last.ends_with("pm") || second == "pm");
         let from = if is_later { from.overflowing_add_signed(TimeDelta::hours(12)).0 } else { from };
         let today = self.today;
         Some((AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) }, length + 1 + more))
@@ -212,7 +223,21 @@ impl DayStarts {
     /// "in march", "for october": the month, of this year or the last.
     fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
-        let is_named = matches!(before, "in" | "for" | "of" | "during" | "since" | "last" | "from" | "early" | "late" | "mid" | "this" | "all" | "month");
+        let is_named = matches!(
+            before,
+            "in" | "for"
+                | "of"
+                | "during"
+                | "since"
+                | "last"
+                | "from"
+                | "early"
+                | "late"
+                | "mid"
+                | "this"
+                | "all"
+                | "month"
+        );
         let month = month_of(text_at(texts, at)).filter(|_| is_named)?;
         if text_at(texts, at + 1).starts_with(|c: char| c.is_ascii_digit()) {
             return None;
@@ -225,7 +250,8 @@ impl DayStarts {
 
     /// A period named by one word: "yesterday", "for the week".
     fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
-        let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for" | "all" | "whole" | "entire" | "full");
+        let after_the =
+            at > 0 && matches!(text_at(texts, at - 1), "the" | "for" | "all" | "whole" | "entire" | "full");
         let from_to = match text_at(texts, at) {
             "today" | "intraday" | "daily" => (self.today, self.today),
             "yesterday" => (self.ago(1), self.ago(1)),
@@ -242,7 +268,10 @@ impl DayStarts {
     /// A period named by two words: "this week", "last month".
     fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let today = self.today;
-        let recent = matches!(text_at(texts, at), "last" | "past" | "previous" | "recent" | "prior" | "preceding" | "latest");
+        let recent = matches!(
+            text_at(texts, at),
+            "last" | "past" | "previous" | "recent" | "prior" | "preceding" | "latest"
+        );
         let current = matches!(text_at(texts, at), "this" | "current");
         let period = match text_at(texts, at + 1).trim_end_matches('s') {
             "week" if current => days(self.monday, today),
@@ -272,7 +301,9 @@ impl DayStarts {
         let text = |at: usize| text_at(texts, at);
         let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2))?;
         // "It has not traded for two days" speaks of what is over.
-        let is_over = texts.iter().take(at).any(|word| matches!(word.as_str(), "has" | "have" | "had" | "been" | "was" | "were" | "did" | "not"));
+        let is_over = texts.iter().take(at).any(|word| {
+            matches!(word.as_str(), "has" | "have" | "had" | "been" | "was" | "were" | "did" | "not")
+        });
         let is_ahead = at > 0 && text(at - 1) == "for" && !is_over;
         let is_over = is_over && at > 0 && text(at - 1) == "for";
         if at == 0 && text(length) != "ago" || is_ahead || !is_past(texts, at, length) && !is_over {
@@ -280,7 +311,9 @@ impl DayStarts {
         }
         let whole = seconds / 86_400;
         // "The last 24 hours" are hours, "the last day" is one of the calendar.
-        let is_in_hours = text(at).ends_with('h') || text(at + 1).starts_with("hour") || text(at + length - 1).starts_with("hour");
+        let is_in_hours = text(at).ends_with('h')
+            || text(at + 1).starts_with("hour")
+            || text(at + length - 1).starts_with("hour");
         let less_than_a_day = (seconds < 86_400 || is_in_hours && seconds < 14 * 86_400).then_some(seconds);
         let reaches_yesterday = whole == 0 && seconds > 12 * 3_600;
         let back = whole.saturating_sub(1).max(u64::from(whole > 0)) + u64::from(reaches_yesterday);
@@ -328,8 +361,27 @@ pub(super) fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)
 /// Reads a small number in digits or in words.
 pub(super) fn read_number(word: &str) -> Option<u32> {
     const NAMES: [&str; 21] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-        "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
     ];
     if let Ok(number) = word.parse() {
         return Some(number);
@@ -407,8 +459,22 @@ fn is_past(texts: &[String], at: usize, length: usize) -> bool {
     let text = |at: usize| text_at(texts, at);
     let before = [at.checked_sub(1), at.checked_sub(2)].into_iter().flatten().map(text);
     let mut before = before.into_iter();
-    before.any(|word| matches!(word, "last" | "past" | "previous" | "recent" | "in" | "over" | "since" | "preceding" | "within" | "latest" | "--since"))
-        || text(at + length) == "ago"
+    before.any(|word| {
+        matches!(
+            word,
+            "last"
+                | "past"
+                | "previous"
+                | "recent"
+                | "in"
+                | "over"
+                | "since"
+                | "preceding"
+                | "within"
+                | "latest"
+                | "--since"
+        )
+    }) || text(at + length) == "ago"
 }
 
 fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
@@ -433,7 +499,9 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
         return in_this_or_last_year(month, day).map(|date| (date, 2));
     }
     // "The 14th of May".
-    if let (Some(day), Some(month)) = (day_of(text(at)).filter(|_| text(at + 1) == "of"), month_of(text(at + 2))) {
+    if let (Some(day), Some(month)) =
+        (day_of(text(at)).filter(|_| text(at + 1) == "of"), month_of(text(at + 2)))
+    {
         return in_this_or_last_year(month, day).map(|date| (date, 3));
     }
     let weekday: Weekday = text(at).trim_end_matches("'s").parse().ok().filter(|_| text(at).len() >= 6)?;

@@ -89,7 +89,8 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         }
         let lower = bare.to_lowercase();
         let named = WordList::SymbolNames.phrases().iter().filter_map(|entry| entry.split_once('='));
-        let called = named.into_iter().find(|(name, _)| *name == lower || lower.strip_suffix('s') == Some(name));
+        let called =
+            named.into_iter().find(|(name, _)| *name == lower || lower.strip_suffix('s') == Some(name));
         let upper = called.map_or_else(|| bare.to_uppercase(), |(_, symbol)| symbol.to_owned());
         let bare = if called.is_some() { upper.as_str() } else { bare };
         let is_ticker = called.is_some() || WordList::KnownTickers.contains(&lower);
@@ -123,7 +124,10 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         // "The risk" and "my host" are no symbols, whatever they are.
         let needs_more = at > 0
             && words.get(at - 1).is_some_and(|word| {
-                matches!(word.lower.as_str(), "the" | "my" | "our" | "about" | "with" | "from" | "any" | "is" | "did")
+                matches!(
+                    word.lower.as_str(),
+                    "the" | "my" | "our" | "about" | "with" | "from" | "any" | "is" | "did"
+                )
             });
         let after_hint = before_noun
             || word.concepts.is_empty()
@@ -141,10 +145,14 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             && word.concepts.is_empty()
             && !is_common_word(&lower)
             && !WordList::NoSymbols.contains(&upper)
-            && words.get(at - 1).is_some_and(|before| matches!(before.lower.as_str(), "of" | "for" | "in" | "on"));
+            && words
+                .get(at - 1)
+                .is_some_and(|before| matches!(before.lower.as_str(), "of" | "for" | "in" | "on"));
         if knows
             || is_name
-            || is_ticker && !is_word_too && (word.concepts.is_empty() || word.certainty < 1.0 || called.is_some())
+            || is_ticker
+                && !is_word_too
+                && (word.concepts.is_empty() || word.certainty < 1.0 || called.is_some())
             || has_dollar
             || (is_capital
                 && !shouted
@@ -162,7 +170,8 @@ fn small_pair(word: &str) -> Option<String> {
     let lower = word.to_lowercase();
     let (base, quote) = lower.split_once(['/', '-'])?;
     let is_quote = matches!(quote, "usd" | "usdt" | "usdc" | "eur" | "btc" | "eth" | "gbp" | "busd" | "dai");
-    (WordList::KnownTickers.contains(base) && is_quote && word == lower).then(|| format!("{}/{}", base.to_uppercase(), quote.to_uppercase()))
+    (WordList::KnownTickers.contains(base) && is_quote && word == lower)
+        .then(|| format!("{}/{}", base.to_uppercase(), quote.to_uppercase()))
 }
 
 /// The one pair that is of this coin: `BTC/USDT` for `BTC`. Of two nobody says which is meant.
