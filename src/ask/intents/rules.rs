@@ -6,12 +6,11 @@
 use super::conditions::{
     asks_about_a_deal, asks_about_an_exit, asks_about_it_all, asks_about_tampering, asks_for_closed_trades,
     asks_for_health_now, asks_for_positions, asks_for_runs, asks_how, asks_how_health_was, asks_how_it_went,
-    asks_how_much, asks_since_when, asks_up_or_down, asks_when_it_was, asks_whether, asks_whether_it_opens,
-    asks_who_did_it, asks_why_of_a_symbol, cancels, changes_something, compares_or_groups, enters_nothing,
-    has_key, has_workflow, is_about_a_part, is_about_past, is_about_the_machine, is_order, is_question,
-    misses_trades, names_a_hindrance, names_a_metric, names_nothing, names_several_subjects,
-    names_which_trades, names_workflow, wants_a_version_again, wants_checks_again, wants_old_settings,
-    wishes_a_key,
+    asks_how_much, asks_since_when, asks_up_or_down, asks_when_it_was, asks_whether, asks_who_did_it,
+    asks_why_of_a_symbol, cancels, changes_something, compares_or_groups, enters_nothing, has_key,
+    has_workflow, is_about_a_part, is_about_past, is_about_the_machine, is_order, is_question,
+    names_a_hindrance, names_a_metric, names_nothing, names_several_subjects, names_which_trades,
+    names_workflow, wants_a_version_again, wants_checks_again, wants_old_settings, wishes_a_key,
 };
 use super::config_calls::{change_symbols, diff_config, end_trial, roll_back, set_config, validate_config};
 use super::control_calls::{choose_cancel, choose_reset, choose_stop, control_call};
