@@ -8,7 +8,7 @@ use super::moods::{ClauseMood, clauses_by_mood};
 use super::slots::{SlotValues, find_named_symbols, read_slots};
 use super::spelling::split_pieces_around;
 use super::vocabulary::read_words;
-use super::word::{AskWord, SlotKind};
+use super::word::{AskWord, BOUNDARY, SlotKind};
 use super::word_lists::WordList;
 
 /// A parsed text.
@@ -99,9 +99,6 @@ fn begins_with_an_action(pieces: &[String]) -> bool {
     let first = words.find(|word| !WordList::PoliteWords.contains(word)).unwrap_or_default();
     read_words(&[first]).iter().any(acts)
 }
-
-/// The word that stands between two parts of a text.
-pub(super) const BOUNDARY: &str = "|";
 
 /// Weight from which a word names what a text is about.
 const SUBJECT: f64 = 0.6;

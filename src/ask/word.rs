@@ -2,6 +2,9 @@
 
 use super::concept::WordConcept;
 
+/// The word that stands between two parts of a text.
+pub(super) const BOUNDARY: &str = "|";
+
 /// The kinds of values (slots) that are read from words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotKind {

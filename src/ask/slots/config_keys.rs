@@ -6,9 +6,8 @@ use super::values::SlotValues;
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
 use crate::ask::list_file::list_sections;
-use crate::ask::parsed_text::BOUNDARY;
 use crate::ask::spelling::{is_same_word, stem};
-use crate::ask::word::{AskWord, SlotKind, mark_slot};
+use crate::ask::word::{AskWord, BOUNDARY, SlotKind, mark_slot};
 use crate::ask::word_lists::WordList;
 
 /// The names of settings. They are data, so that adding one needs no code.

@@ -3,7 +3,8 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value, json};
 
-use super::periods::{read_clock, read_number};
+use super::clock::read_clock;
+use super::periods::read_number;
 use super::values::{SlotValues, WantedValue};
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;

@@ -3,7 +3,7 @@
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta};
 
-use super::periods::{FoundPeriod, is_open_end, read_clock, text_at};
+use super::clock::{FoundPeriod, is_open_end, read_clock, text_at};
 use super::values::AskedPeriod;
 
 /// What a time is called in short or slang.

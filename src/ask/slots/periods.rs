@@ -4,6 +4,7 @@
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Timelike, Weekday};
 
+use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, read_joined_clock, text_at};
 use super::days_named::{month_of, named_period, seconds_until, usual_time};
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::context::AskContext;
@@ -94,10 +95,6 @@ fn read_dates(
     }
 }
 
-pub(super) fn text_at(texts: &[String], at: usize) -> &str {
-    texts.get(at).map_or("", String::as_str)
-}
-
 fn mark_all(words: &mut [AskWord], at: usize, length: usize, slot: SlotKind) {
     for place in at..at + length {
         mark_slot(words, place, slot);
@@ -113,9 +110,6 @@ struct DayStarts {
     year: NaiveDate,
 }
 
-/// A period, and the number of words that name it.
-pub(super) type FoundPeriod = (AskedPeriod, usize);
-
 fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
     AskedPeriod::days(from, to)
 }
@@ -124,11 +118,6 @@ fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
 fn part(from: (NaiveDate, u32), to: (NaiveDate, Option<u32>)) -> AskedPeriod {
     let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0);
     AskedPeriod { starts: hour(from.1), ends: to.1.and_then(hour), ..days(from.0, to.0) }
-}
-
-/// Whether the word before means "from there up to now".
-pub(super) fn is_open_end(word: &str) -> bool {
-    matches!(word, "since" | "from" | "after")
 }
 
 impl DayStarts {
@@ -320,42 +309,6 @@ impl DayStarts {
         let period = days(self.ago(back), self.today);
         Some((AskedPeriod { seconds: less_than_a_day, ..period }, length))
     }
-}
-
-/// `0930`, `930`: a time of day without its sign.
-fn read_joined_clock(word: &str) -> Option<(NaiveTime, usize)> {
-    let is_clock = (3..=4).contains(&word.len()) && word.chars().all(|c| c.is_ascii_digit());
-    let (hour, minute) = word.split_at_checked(word.len().checked_sub(2)?).filter(|_| is_clock)?;
-    Some((NaiveTime::from_hms_opt(hour.parse().ok()?, minute.parse().ok()?, 0)?, 1))
-}
-
-/// A full hour without more: `10`.
-fn read_hour(word: &str) -> Option<(NaiveTime, usize)> {
-    let hour = word.parse::<u32>().ok()?;
-    Some((NaiveTime::from_hms_opt(hour, 0, 0)?, 1))
-}
-
-/// A time of day and how many words name it: `9:30`, `14:00`, `2pm`, `2 pm`, `noon`.
-pub(super) fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)> {
-    match first {
-        "noon" | "midday" => return Some((NaiveTime::from_hms_opt(12, 0, 0)?, 1)),
-        "midnight" => return Some((NaiveTime::MIN, 1)),
-        _ => {}
-    }
-    let joined = ["am", "pm"].into_iter().find_map(|half| Some((first.strip_suffix(half)?, half, 1)));
-    let apart = ["am", "pm"].into_iter().find(|half| *half == second).map(|half| (first, half, 2));
-    let (digits, half, length) = joined.or(apart).unwrap_or((first, "", 1));
-    let (hour, minute) = digits.split_once(':').unwrap_or((digits, "0"));
-    if half.is_empty() && !digits.contains(':') {
-        return None;
-    }
-    let hour: u32 = hour.parse().ok()?;
-    let hour = match half {
-        "pm" if hour < 12 => hour + 12,
-        "am" if hour == 12 => 0,
-        _ => hour,
-    };
-    Some((NaiveTime::from_hms_opt(hour, minute.parse().ok()?, 0)?, length))
 }
 
 /// Reads a small number in digits or in words.
