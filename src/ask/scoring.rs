@@ -70,7 +70,7 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     if rule.never.iter().any(|concept| is_ruled_out(asked, *concept, rule)) || !(rule.when)(asked) {
         return None;
     }
-    if !groups_hold(rule.needs, asked) {
+    if !groups_hold(rule.needs, asked) || rule.is_dangerous() && is_denied(rule, asked) {
         return None;
     }
     let mut explained = 0.0;
@@ -111,6 +111,19 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     let groups = f64::from(u8::try_from(rule.needs.len().min(3)).unwrap_or(3));
     let values = if slots_taken > 0 { 0.03 } else { 0.0 };
     Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
+}
+
+/// How many words before it a denial holds for a verb: "do not ever cancel".
+const DENIAL_REACH: usize = 2;
+
+/// "Don't cancel my orders": whether what the rule would do is denied.
+fn is_denied(rule: &IntentRule, asked: &ParsedText) -> bool {
+    let is_need =
+        |word: &AskWord| rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
+    asked.words.iter().enumerate().any(|(at, word)| {
+        matches!(word.lower.as_str(), "not" | "never")
+            && asked.words.iter().skip(at + 1).take(DENIAL_REACH).any(is_need)
+    })
 }
 
 /// The least that a rule must explain of a text.
