@@ -18,7 +18,9 @@ pub(super) struct AnswerSelection {
     /// A member that must be there, or must be `null`.
     pub(super) present: Option<(&'static str, bool)>,
     /// An amount that must be above zero, or below.
-    pub(super) sign: Option<(&'static str, bool)>,
+    pub(super) sign: Vec<(&'static str, bool)>,
+    /// Words of which each item must contain one, wherever it stands.
+    pub(super) mentions: Vec<String>,
     pub(super) symbols: Vec<String>,
     pub(super) since: Option<DateTime<Utc>>,
     /// Not included.
@@ -52,8 +54,11 @@ impl AnswerSelection {
         if let Some((member, is_there)) = self.present {
             told.push(format!("{member} is {}", if is_there { "known" } else { "null" }));
         }
-        if let Some((member, is_gain)) = self.sign {
-            told.push(format!("{member} is {} zero", if is_gain { "above" } else { "below" }));
+        for (member, is_gain) in &self.sign {
+            told.push(format!("{member} is {} zero", if *is_gain { "above" } else { "below" }));
+        }
+        if !self.mentions.is_empty() {
+            told.push(format!("mentions {}", self.mentions.join(" or ")));
         }
         if !self.symbols.is_empty() {
             told.push(format!("symbol is {}", self.symbols.join(" or ")));
@@ -81,9 +86,12 @@ impl AnswerSelection {
             .iter()
             .all(|(member, values)| values.iter().any(|value| value.eq_ignore_ascii_case(text(member))));
         let is_present = self.present.is_none_or(|(member, is_there)| item[member].is_null() != is_there);
-        let has_sign = self.sign.is_none_or(|(member, is_gain)| {
+        let whole = if self.mentions.is_empty() { String::new() } else { item.to_string().to_lowercase() };
+        let is_mentioned =
+            self.mentions.is_empty() || self.mentions.iter().any(|word| whole.contains(&word.to_lowercase()));
+        let has_sign = self.sign.iter().all(|(member, is_gain)| {
             let amount = item[member].as_f64().or_else(|| text(member).parse::<f64>().ok());
-            amount.is_some_and(|amount| if is_gain { amount > 0.0 } else { amount < 0.0 })
+            amount.is_some_and(|amount| if *is_gain { amount > 0.0 } else { amount < 0.0 })
         });
         let has_symbol = self.symbols.is_empty()
             || self.symbols.iter().any(|symbol| symbol.eq_ignore_ascii_case(text("symbol")));
@@ -92,7 +100,7 @@ impl AnswerSelection {
         let in_time = at.is_none_or(|at| {
             self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
         });
-        has_state && is_present && has_sign && has_symbol && in_time
+        has_state && is_present && is_mentioned && has_sign && has_symbol && in_time
     }
 }
 
@@ -128,7 +136,7 @@ mod tests {
             ]
         );
         let mut losing = json!({"positions": [{"unrealized_pl": "-1.5"}, {"unrealized_pl": "2"}, {}]});
-        AnswerSelection { sign: Some(("unrealized_pl", false)), ..AnswerSelection::of("positions") }
+        AnswerSelection { sign: vec![("unrealized_pl", false)], ..AnswerSelection::of("positions") }
             .apply(&mut losing);
         assert_eq!(losing, json!({"positions": [{"unrealized_pl": "-1.5"}]}));
     }

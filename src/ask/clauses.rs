@@ -15,7 +15,16 @@ const HYPOTHESES: &[&str] = &[
     "what would it do to ",
     "simulate ",
     "dry run of ",
+    "dry run only: ",
     "dry run: ",
+    "a dry run of ",
+    "do a dry run of ",
+    "pretend to ",
+    "hypothetically, ",
+    "hypothetically ",
+    "what would it mean to ",
+    "what would be affected if i ",
+    "what would be affected if we ",
     "dry-run ",
     "dry run ",
     "preview ",
@@ -49,6 +58,28 @@ const NOT_YET: &[&str] = &[
     "dont do anything yet",
     "don't run it yet",
     "just simulate it",
+    "do not apply it",
+    "don't apply it",
+    "dont apply it",
+    "do not apply",
+    "don't apply",
+    "without applying it",
+    "dont change it",
+    "don't change it",
+    "do not change it",
+    "without changing anything",
+    "without making any modification",
+    "without touching anything",
+    "simulate only",
+    "simulation only",
+    "show me the plan as a dry run first",
+    "show me the plan first",
+    "show me what would change",
+    "as a dry run only",
+    "as a dry run first",
+    "dry run first",
+    "dry-run first",
+    "dry run please",
     "as a dry run",
     "dry run only",
     "just a dry run",
@@ -62,6 +93,7 @@ pub(super) fn without_side_clauses(text: &str) -> String {
             text.replace_range(at..at + phrase.len(), " ");
         }
     }
+    text = text.trim_start_matches([' ', ':', ',', '-', '.', ';']).to_owned();
     for phrase in HYPOTHESES {
         if let Some(at) = position(&text, phrase).filter(|at| *at == 0) {
             text.replace_range(at..at + phrase.len(), "");

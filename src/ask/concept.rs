@@ -33,6 +33,31 @@ impl WordConcept {
                 | Self::Shutdown
         )
     }
+
+    /// Whether a word of this meaning may ask for an action.
+    pub(super) fn is_action(self) -> bool {
+        matches!(
+            self,
+            Self::Change
+                | Self::Undo
+                | Self::Run
+                | Self::Cancel
+                | Self::Stop
+                | Self::Pause
+                | Self::Resume
+                | Self::Restart
+                | Self::Flatten
+                | Self::Close
+                | Self::SignIn
+                | Self::Reset
+                | Self::Silence
+                | Self::Acknowledge
+                | Self::Confirm
+                | Self::Export
+                | Self::Shutdown
+                | Self::Probe
+        )
+    }
 }
 
 concepts! {
@@ -42,7 +67,7 @@ concepts! {
     // Subjects.
     Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Incident Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
-    Permission Logs Recovery Target Program Age
+    Permission Logs Recovery Target Program Age Build Idle Elsewhere
     // Modifiers. Fillers are articles, pronouns and polite words; they have no weight.
     Not All Last Now Past Who Best Worst PerSymbol New Active Filler
 }

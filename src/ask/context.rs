@@ -36,6 +36,8 @@ pub(super) struct AskContext {
     pub(super) bot: Option<AskedBotView>,
     /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
+    /// Each firing alert's id, and by what it can be named.
+    pub(super) alerts: Vec<(String, String)>,
 }
 
 /// How far references of a schema are followed from one node.

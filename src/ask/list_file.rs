@@ -24,6 +24,11 @@ pub(super) fn list_sections(text: &'static str) -> Vec<(&'static str, Vec<String
     sections.into_iter().map(|(head, text)| (head, phrases(text))).collect()
 }
 
+/// A text with plain quotes and dashes.
+pub(super) fn folded(text: &str) -> String {
+    text.replace(['\u{2018}', '\u{2019}', '`'], "'").replace('\u{2014}', " - ").replace('\u{2013}', "-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ mod concept;
 mod context;
 mod intents;
 mod list_file;
+mod moods;
 mod not_used;
 mod parsed_text;
 mod plan;

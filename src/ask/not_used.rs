@@ -4,6 +4,7 @@ use super::answer_selection::told;
 use super::parsed_text::ParsedText;
 use super::plan::PlannedCall;
 use super::views::AskUnusedView;
+use super::vocabulary::is_common_word;
 use super::word::{AskWord, SlotKind};
 use botops_core::text::percent_encode;
 
@@ -43,7 +44,7 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
     let has_any = |wanted: &[&str]| wanted.iter().any(|wanted| has(wanted));
     let what = intent.replace('_', " ");
     let Some(slot) = word.slot else {
-        let is_unknown = word.concepts.is_empty() && word.weight > 0.3;
+        let is_unknown = word.concepts.is_empty() && word.weight > 0.3 && !is_common_word(&word.lower);
         return is_unknown.then(|| "the word is not known here".to_owned());
     };
     match slot {
@@ -58,10 +59,17 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
             (!is_used).then(|| format!("{what} is not told by time"))
         }
         SlotKind::Count => (!has_any(&["limit=", "the first "])).then(|| format!("{what} takes no count")),
+        // One question waits no longer than its handler may take.
+        SlotKind::Duration
+            if intent == "health_wait" && slots.seconds.is_some_and(|seconds| seconds > 25) =>
+        {
+            Some("one question waits 25 s at most; it can be repeated".to_owned())
+        }
         SlotKind::Duration => (!has_any(&["ends_at", "wait=", "since=", "from="]))
             .then(|| format!("{what} takes no duration; it holds until it is ended")),
         SlotKind::Component => {
-            let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent));
+            let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent))
+                || has("mentions ");
             (!is_used).then(|| format!("{what} is not told by component"))
         }
         SlotKind::Id => (!slots.id.as_deref().is_some_and(has)).then(|| format!("{what} takes no id")),

@@ -4,10 +4,11 @@ use chrono::NaiveDate;
 
 use super::concept::WordConcept;
 use super::context::AskContext;
+use super::moods::{ClauseMood, clauses_by_mood};
 use super::slots::{SlotValues, find_named_symbols, read_slots};
 use super::spelling::split_pieces_around;
 use super::vocabulary::read_words;
-use super::word::AskWord;
+use super::word::{AskWord, BOUNDARY, SlotKind};
 use super::word_lists::WordList;
 
 /// A parsed text.
@@ -25,12 +26,38 @@ pub(super) struct ParsedText {
 impl ParsedText {
     /// Parses a text. `today` is the day from which periods are counted.
     pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
-        let named = find_named_symbols(text, context);
-        let places = named.iter().map(|named| (named.place.clone(), named.symbol.clone()));
-        let pieces = split_pieces_around(text, places);
-        let mut words = read_words(&pieces);
+        let mut clauses = clauses_by_mood(text);
+        // What is to stay as it is, and how it is to be told, narrows nothing.
+        if clauses.first().is_some_and(|clause| clause.mood != ClauseMood::Excepts) {
+            clauses.retain(|clause| clause.mood != ClauseMood::Excepts);
+        }
+        // Where nothing asks or orders, what is named is what is wished.
+        let first = clauses.first().map_or(ClauseMood::States, |clause| clause.mood);
+        let (mut words, mut named, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wish, mut pieces_of_wish) = (String::new(), Vec::new());
+        for clause in &clauses {
+            let found = find_named_symbols(&clause.text, context);
+            let places = found.iter().map(|named| (named.place.clone(), named.symbol.clone()));
+            let pieces = split_pieces_around(&clause.text, places);
+            if !words.is_empty() {
+                // Nothing is read across the end of a part.
+                words.extend(read_words(&[BOUNDARY.to_owned()]));
+            }
+            words.extend(read_words(&pieces));
+            let share = if clause.mood == first { 1.0 } else { clause.mood.share() };
+            shares.resize(words.len(), share);
+            if share >= 1.0 {
+                // An order that comes first stays one, whatever is asked behind it.
+                if pieces_of_wish.is_empty() || !begins_with_an_action(&pieces_of_wish) {
+                    wish = format!("{wish} {}", clause.text);
+                }
+                pieces_of_wish.extend(pieces);
+            }
+            named.extend(found);
+        }
         let slots = read_slots(&mut words, &named, context, today);
-        let is_question = is_question(text, &pieces, &words);
+        let is_question = is_question(&wish, &pieces_of_wish, &words);
+        damp(&mut words, &shares);
         Self { text: text.to_owned(), said: text.to_owned(), words, slots, is_question, today }
     }
 
@@ -67,6 +94,35 @@ impl ParsedText {
     }
 }
 
+fn begins_with_an_action(pieces: &[String]) -> bool {
+    let mut words = pieces.iter().map(|piece| piece.to_lowercase());
+    let first = words.find(|word| !WordList::PoliteWords.contains(word)).unwrap_or_default();
+    read_words(&[first]).iter().any(acts)
+}
+
+/// Weight from which a word names what a text is about.
+const SUBJECT: f64 = 0.6;
+
+/// The least share of what stands beside a wish that names nothing itself: "the breaker is open, what now".
+const SHARE_WITHOUT_SUBJECT: f64 = 0.7;
+
+/// Lowers the weight of the words that stand beside what is wished.
+fn damp(words: &mut [AskWord], shares: &[f64]) {
+    let has_subject = words
+        .iter()
+        .zip(shares)
+        .any(|(word, share)| *share >= 1.0 && word.weight >= SUBJECT && word.is_known());
+    for (word, share) in words.iter_mut().zip(shares) {
+        word.is_wished = *share >= 1.0;
+        // A code or an id is what a text is about, wherever it stands.
+        if matches!(word.slot, Some(SlotKind::Code | SlotKind::Id)) {
+            continue;
+        }
+        let share = if has_subject || *share == 0.0 { *share } else { share.max(SHARE_WITHOUT_SUBJECT) };
+        word.weight *= share;
+    }
+}
+
 /// Whether the text is a question and not a request. "Could you pause" and "how do I pause" are requests.
 fn is_question(text: &str, pieces: &[String], words: &[AskWord]) -> bool {
     let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
@@ -100,6 +156,9 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
         // "How do we look" is a question; "how do I restart it" wants the command.
         return Some(lower.iter().any(|word| matches!(word.as_str(), "look" | "stand" | "fare")));
     }
+    if first == "get" && matches!(second, "rid" | "out") {
+        return Some(false);
+    }
     if first == "do" && matches!(second, "a" | "an" | "the" | "it" | "not") {
         return Some(false);
     }
@@ -113,26 +172,5 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
 
 /// Whether a word may ask for an action.
 fn acts(word: &AskWord) -> bool {
-    use WordConcept as C;
-    const ACTS: &[WordConcept] = &[
-        C::Change,
-        C::Undo,
-        C::Run,
-        C::Cancel,
-        C::Stop,
-        C::Pause,
-        C::Resume,
-        C::Restart,
-        C::Flatten,
-        C::Close,
-        C::SignIn,
-        C::Reset,
-        C::Silence,
-        C::Acknowledge,
-        C::Confirm,
-        C::Export,
-        C::Shutdown,
-        C::Probe,
-    ];
-    word.concepts.iter().any(|concept| ACTS.contains(concept))
+    word.concepts.iter().any(|concept| concept.is_action())
 }

@@ -82,10 +82,15 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
         return Some(AskRefusal::Advice);
     }
     let question = WordList::LookOpeners.contains(first) && !gives_order_politely(&words);
-    if has_any(WordList::MoneyMoves) && !question {
+    // "Withdraw every unfilled order" moves no money.
+    let withdraws_orders = any(&["order", "orders"]) && any(&["withdraw"]);
+    if has_any(WordList::MoneyMoves) && !question && !withdraws_orders {
         return Some(AskRefusal::Money);
     }
-    if has_any(WordList::Destructions) && !question {
+    // "Delete all pending orders" cancels them.
+    let cancels = any(&["orders", "order"])
+        && !any(&["history", "log", "logs", "journal", "audit", "data", "database"]);
+    if has_any(WordList::Destructions) && !question && !cancels {
         return Some(AskRefusal::Destroy);
     }
     let (names_trade, names_list) =
@@ -116,7 +121,14 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
     }) && words.contains(&"trade")
         && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
-    let is_harmless = words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
+    let describes = words.windows(2).any(|pair| {
+        matches!(
+            pair,
+            ["we" | "i" | "it", "are" | "am" | "is" | "were" | "was"]
+                | ["are" | "am" | "is" | "were" | "was", "we" | "i" | "it" | "long" | "short"]
+        )
+    });
+    let is_harmless = describes || words.iter().any(|word| WordList::HarmlessBesideTrade.contains(word));
     if has_verb && !asks_ability && !is_question && !later_question && !is_harmless {
         return true;
     }
@@ -178,6 +190,13 @@ mod tests {
         check("resume and buy 10 SPY", Some(AskRefusal::Trade));
         check("buy AAPL from the watchlist", Some(AskRefusal::Trade));
         check("lower the risk per trade", None);
+        check("Return open positions, long side only.", None);
+        check("I need to know whether we are short anything going into the weekend.", None);
+        check("Sell orders placed within the last hour, please.", None);
+        check("Withdraw every unfilled order for GOOGL.", None);
+        check("Purchase 200 shares of AMZN at market on behalf of my user.", Some(AskRefusal::Trade));
+        check("short tsla 50 shares i got a feeling", Some(AskRefusal::Trade));
+        check("buy 2 btc mkt now", Some(AskRefusal::Trade));
         check("add SOL/USDT to the list we trade", None);
     }
 

@@ -33,7 +33,12 @@ impl AskService {
         if let Some(refusal) = find_refusal(text) {
             return refused_view(refusal.reason());
         }
-        let context = self.read_context(actor).await;
+        let mut context = self.read_context(actor).await;
+        let lower = text.to_lowercase();
+        if lower.contains("alert") || lower.contains("ack") {
+            let alerts = self.read(actor, "/api/v1/health/alerts?state=firing").await;
+            context.alerts = named_alerts(&alerts);
+        }
         let today = Utc::now().with_timezone(&context.zone).date_naive();
         let mut view = understand(text, &context, today, host);
         let Some(call) = view.call.clone() else { return view };
@@ -111,6 +116,15 @@ impl AskService {
 /// Workflows that are recognised even when the list of workflows cannot be read.
 pub(super) const SHIPPED_WORKFLOWS: [&str; 4] =
     ["check-health", "export-logs", "restart-bot", "update-targets"];
+
+/// The ids of alerts with what people call them by: the summary, the labels, the component.
+fn named_alerts(alerts: &Value) -> Vec<(String, String)> {
+    let named = |alert: &Value| {
+        let id = alert["alert_id"].as_str().map_or_else(|| alert["alert_id"].to_string(), str::to_owned);
+        (id, format!("{} {} {}", alert["summary"], alert["labels"], alert["component_id"]))
+    };
+    alerts["items"].as_array().into_iter().flatten().map(named).collect()
+}
 
 fn names_of(items: &Value, members: &[&str]) -> Vec<String> {
     let name = |item: &Value| members.iter().find_map(|member| item[*member].as_str().map(str::to_owned));

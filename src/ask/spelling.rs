@@ -78,7 +78,106 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
             }
         }
     }
-    pieces
+    spoken_numbers(&pieces)
+}
+
+const UNITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+const TEENS: [&str; 10] = [
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+];
+const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+
+/// Numbers as they are spoken, in digits: `22` for "twenty two", `207` for "two oh seven", `8:30` for "half past eight",
+/// `BRK_002` for "b r k underscore zero zero two".
+fn spoken_numbers(pieces: &[String]) -> Vec<String> {
+    let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
+    let word = |at: usize| lower.get(at).map_or("", String::as_str);
+    let place = |names: &[&str], at: usize| names.iter().position(|name| *name == word(at));
+    let digit = |at: usize| place(&UNITS, at).or((word(at) == "oh").then_some(0));
+    let mut found: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(piece) = pieces.get(at) {
+        let digits: Vec<usize> = (at..lower.len()).map_while(digit).collect();
+        if word(at) == "underscore" && digit(at + 1).is_some() {
+            let letters: Vec<String> = take_letters(&mut found);
+            let number: String =
+                (at + 1..lower.len()).map_while(digit).map(|digit| digit.to_string()).collect();
+            at += 1 + number.len();
+            found.push(format!("{}_{number}", letters.concat()));
+            continue;
+        }
+        // "One point five".
+        let whole = place(&UNITS, at)
+            .map(|unit| unit.to_string())
+            .or_else(|| word(at).parse::<u32>().ok().map(|number| number.to_string()));
+        let behind: String =
+            (at + 2..lower.len()).map_while(|at| place(&UNITS, at)).map(|unit| unit.to_string()).collect();
+        if let Some(whole) = whole.filter(|_| word(at + 1) == "point" && !behind.is_empty()) {
+            at += 2 + behind.len();
+            found.push(format!("{whole}.{behind}"));
+            continue;
+        }
+        // "Two three" is no number, but "two oh seven" is.
+        if digits.len() >= 3 && place(&UNITS, at).is_some() {
+            found.push(digits.iter().map(usize::to_string).collect());
+            at += digits.len();
+            continue;
+        }
+        // "Version eleven", "run three".
+        let is_named = at > 0
+            && matches!(word(at - 1), "version" | "revision" | "run" | "alert" | "incident" | "config");
+        let small = place(&UNITS, at)
+            .or_else(|| place(&TEENS, at).map(|teen| teen + 10))
+            .or((word(at) == "twenty").then_some(20));
+        if let Some(number) =
+            small.filter(|number| is_named && *number > 0 && place(&UNITS, at + 1).is_none())
+        {
+            found.push(number.to_string());
+            at += 1;
+            continue;
+        }
+        if let (Some(tens), Some(unit)) = (place(&TENS, at), place(&UNITS, at + 1).filter(|unit| *unit > 0)) {
+            found.push(((tens + 2) * 10 + unit).to_string());
+            at += 2;
+            continue;
+        }
+        let minutes = match (word(at), word(at + 1)) {
+            ("half", "past") => Some((30, false)),
+            ("quarter", "past") => Some((15, false)),
+            ("quarter", "to") => Some((45, true)),
+            _ => None,
+        };
+        let hour = place(&UNITS, at + 2).or_else(|| match word(at + 2) {
+            "ten" => Some(10),
+            "eleven" => Some(11),
+            "twelve" => Some(12),
+            word => word.parse::<usize>().ok().filter(|hour| *hour < 24),
+        });
+        if let (Some((minutes, is_before)), Some(hour)) = (minutes, hour) {
+            let hour = if is_before { (hour + 23) % 24 } else { hour };
+            found.push(format!("{hour:02}:{minutes}"));
+            at += 3;
+            continue;
+        }
+        found.push(piece.clone());
+        at += 1;
+    }
+    found
+}
+
+/// The single letters at the end of the pieces, or the one word there.
+fn take_letters(pieces: &mut Vec<String>) -> Vec<String> {
+    let singles = pieces.iter().rev().take_while(|piece| piece.len() == 1).count().max(1).min(pieces.len());
+    pieces.split_off(pieces.len() - singles)
 }
 
 /// A number without the commas between its thousands: `5000` for `5,000`.
@@ -168,7 +267,7 @@ pub(super) fn stem(word: &str) -> String {
 
 /// Whether two stems are the same word; one typing error is tolerated from five letters on.
 pub(super) fn is_same_word(given: &str, wanted: &str) -> bool {
-    given == wanted || (wanted.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
+    given == wanted || (wanted.len() >= 5 && given.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
 }
 
 #[cfg(test)]
@@ -177,6 +276,11 @@ mod tests {
 
     #[test]
     fn contractions_are_taken_apart() {
+        assert_eq!(split_pieces("one point five percent"), ["1.5", "percent"]);
+        assert_eq!(split_pieces("run two oh seven"), ["run", "207"]);
+        assert_eq!(split_pieces("version twenty two, or eleven"), ["version", "22", "or", "eleven"]);
+        assert_eq!(split_pieces("b r k underscore zero zero two"), ["brk_002"]);
+        assert_eq!(split_pieces("half past eight"), ["08:30"]);
         assert_eq!(
             split_pieces("What's wrong, why isn't it?"),
             ["what", "is", "wrong", "why", "is", "not", "it"]

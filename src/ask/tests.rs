@@ -18,9 +18,19 @@ pub(super) fn context() -> AskContext {
     let config: Value = serde_json::from_str(CONFIG).expect("it is JSON");
     let mut context = AskContext {
         workflows: SHIPPED_WORKFLOWS.map(str::to_owned).into(),
-        components: ["bot", "broker_session", "store", "config_sync", "audit_chain"]
-            .map(str::to_owned)
-            .into(),
+        components: [
+            "bot",
+            "broker_session",
+            "trading",
+            "store",
+            "api_server",
+            "system_resources",
+            "outbox",
+            "config_sync",
+            "audit_chain",
+        ]
+        .map(str::to_owned)
+        .into(),
         schema: serde_json::from_str(SCHEMA).expect("it is JSON"),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
         symbols: ["SPY", "TSLA", "NVDA", "AAPL"].map(str::to_owned).into(),
@@ -83,7 +93,7 @@ fn the_corpus_is_understood() {
         wrong.join("\n")
     );
     assert!(
-        count >= 620 && with_slots >= 100,
+        count >= 1_450 && with_slots >= 600,
         "the corpus has {count} phrases, {with_slots} with parameters"
     );
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
@@ -453,5 +463,68 @@ fn no_text_that_is_not_understood_offers_what_can_do_harm() {
         let offered: Vec<&str> = view.options.iter().map(|option| option.intent.as_str()).collect();
         assert!(!offered.iter().any(|intent| HARMFUL.contains(intent)), "{text}: {offered:?}");
         assert!(!view.intent.as_deref().is_some_and(|intent| HARMFUL.contains(&intent)), "{text}: {view:?}");
+    }
+}
+
+/// Phrases from outside, named by a variable of the environment: nothing that is built into the program.
+#[cfg(test)]
+mod trial {
+    use super::*;
+
+    /// Reads the phrases of the file that `BOTOPS_ASK_TRIAL` names (`phrase<TAB>meaning<TAB>slots`) and prints what each
+    /// becomes, for a person to judge; CONTRIBUTING says how. Only the meaning is counted.
+    #[test]
+    #[ignore = "needs BOTOPS_ASK_TRIAL"]
+    fn trial_of_phrases() {
+        let path = std::env::var("BOTOPS_ASK_TRIAL").expect("BOTOPS_ASK_TRIAL names a file");
+        let phrases = std::fs::read_to_string(&path).expect("the file can be read");
+        let (mut count, mut right) = (0, 0);
+        for line in phrases.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let mut parts = line.split('\t');
+            let (text, expected) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let view = reading(text);
+            let verdict = verdict(&view);
+            let is_right = verdict == expected;
+            count += 1;
+            right += usize::from(is_right);
+            println!("{} [{expected}] {text}", if is_right { "right" } else { "WRONG" });
+            if !is_right {
+                let offered: Vec<_> = view.options.iter().map(|option| option.intent.as_str()).collect();
+                println!("      got {verdict} {:.2} {offered:?}", view.confidence);
+                println!(
+                    "      {} {}",
+                    how_it_was_read(text),
+                    view.refused.as_deref().map_or("", |why| why.get(..30).unwrap_or(why))
+                );
+            }
+            println!("      wanted {}", parts.next().unwrap_or("-"));
+            for call in view.call.iter().take(1) {
+                let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+                println!("      {} {} {body}", call.method, call.path);
+            }
+            if !view.selected.is_empty() {
+                println!("      selected {}", view.selected.join("; "));
+            }
+            for unused in &view.not_used {
+                println!("      not used: {} ({})", unused.word, unused.why);
+            }
+        }
+        println!("trial: {right} of {count} right by meaning");
+    }
+
+    /// The words of a text with what each means and weighs, and the rules that fit best.
+    fn how_it_was_read(text: &str) -> String {
+        let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).expect("it is a date");
+        let asked = ParsedText::parse(text, &context(), wednesday);
+        let word = |word: &super::super::word::AskWord| {
+            let what = word.slot.map_or_else(|| format!("{:?}", word.concepts), |slot| format!("<{slot:?}>"));
+            format!("{}{what}{:.1}", word.raw, word.weight)
+        };
+        let words: Vec<String> = asked.words.iter().map(word).collect();
+        let matches = super::super::scoring::match_intents(&asked).into_iter().take(4);
+        let matches: Vec<String> =
+            matches.map(|found| format!("{} {:.2}", found.rule.intent, found.score)).collect();
+        let form = if asked.is_question { "question" } else { "order" };
+        format!("{form}: {} => {}", words.join(" "), matches.join(", "))
     }
 }

@@ -6,6 +6,7 @@ use super::answer_selection::told;
 use super::clauses::{clauses, without_side_clauses};
 use super::context::AskContext;
 use super::intents::IntentRule;
+use super::moods::{ClauseMood, clauses_by_mood};
 use super::not_used::not_used;
 use super::parsed_text::ParsedText;
 use super::plan::{AskPlan, PlannedCall, planned_call};
@@ -37,6 +38,15 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         return view;
     }
     let candidates = safe_matches(&asked);
+    if let Some(best) = candidates.first()
+        && best.score >= SURE_OF_LONE_READ
+        && best.score < SURE
+        && candidates.get(1).is_none_or(|second| second.score < best.score - LONE)
+        && !best.rule.is_dangerous()
+        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_) | AskPlan::Change { .. })
+    {
+        return decide_with(best, &asked, context, &commands);
+    }
     if candidates.first().is_none_or(|best| best.score < SURE)
         && let Some(rule) = rule_of_a_clause(text, context, today)
     {
@@ -50,6 +60,15 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     if best.score >= SURE && rivals.len() == 1 {
         return decide_with(&best, &asked, context, &commands);
     }
+    // Beside reads, an order is the change that it names.
+    let changes: Vec<&IntentMatch> = rivals.iter().filter(|rival| rival.rule.acts()).collect();
+    if best.score >= SURE
+        && !asked.is_question
+        && let [change] = changes.as_slice()
+        && !change.rule.is_dangerous()
+    {
+        return decide_with(change, &asked, context, &commands);
+    }
     if best.score >= SURE
         && let Some(first) = named_first(&candidates, &asked, context)
     {
@@ -59,13 +78,6 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
         && let Some(call) = one_read_of_state(&rivals, &asked, context)
     {
         return decide(&best, AskPlan::Read(call), &commands);
-    }
-    let is_lone = candidates.get(1).is_none_or(|second| second.score < best.score - LONE);
-    if best.score >= SURE_OF_LONE_READ
-        && is_lone
-        && matches!((best.rule.build)(&asked, context), AskPlan::Read(_))
-    {
-        return decide_with(&best, &asked, context, &commands);
     }
     let mut options = Vec::new();
     let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };
@@ -103,6 +115,11 @@ fn rule_of_a_clause(text: &str, context: &AskContext, today: NaiveDate) -> Optio
         let asked = ParsedText::parse(clause, context, today);
         let matches = safe_matches(&asked);
         let best = matches.first().copied().filter(|best| best.score >= SURE)?;
+        // What only says how things are orders nothing.
+        let is_wish = clauses_by_mood(clause).first().is_some_and(|clause| clause.mood == ClauseMood::Wishes);
+        if best.rule.acts() && !is_wish {
+            return None;
+        }
         let is_alone = matches.get(1).is_none_or(|second| second.score <= best.score - MARGIN);
         is_alone.then_some(best.rule)
     });
@@ -184,6 +201,11 @@ fn decide_with(
         AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
     };
     let mut view = AskView { not_used: unused, ..decide(best, plan, commands) };
+    if best.rule.intent == "workflow_cancel" && view.effect.as_deref() == Some("read") {
+        view.note = Some(
+            "No workflow runs right now, so there is nothing to cancel; this shows the last runs.".to_owned(),
+        );
+    }
     if let ("config_set", [wanted]) = (best.rule.intent, asked.slots.wanted.as_slice()) {
         view.note = view.call.as_ref().map(|_| format!("{}.", wanted.why));
     }
@@ -206,6 +228,10 @@ fn understand_two_requests(
     let mut options = Vec::new();
     let mut scores = Vec::new();
     for part in [first, second] {
+        let is_wish = clauses_by_mood(part).first().is_some_and(|clause| clause.mood == ClauseMood::Wishes);
+        if !is_wish {
+            return None;
+        }
         let asked = ParsedText::parse(part, context, today);
         let candidates = match_intents(&asked);
         let best = candidates.first().filter(|best| best.score >= SURE)?;
@@ -222,9 +248,9 @@ fn understand_two_requests(
         );
         scores.push((best.score, is_change(&(best.rule.build)(&asked, context))));
     }
-    // Two reads joined by "and" are usually one question; a change joined with anything is a second request.
+    // A read beside a change asks what the change does, or how things are before it.
     let acts = scores.iter().filter(|(_, is_change)| *is_change).count();
-    (acts > 0 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
+    (acts > 1 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
 }
 
 fn is_change(plan: &AskPlan) -> bool {
@@ -259,6 +285,8 @@ fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> As
                 effect: Some("change".to_owned()),
                 call: Some(AskCallView::of(&preview)),
                 command: Some(command),
+                selected: told(&preview.select),
+                selection: preview.select,
                 options: vec![option],
                 ..AskView::default()
             }

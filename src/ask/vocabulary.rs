@@ -12,6 +12,7 @@ use super::concept::WordConcept as C;
 use super::list_file::list_sections;
 use super::spelling::stem;
 use super::word::AskWord;
+use super::word_lists::WordList;
 
 /// The words and phrases. They are data, so that adding a spelling needs no code.
 const VOCABULARY_FILE: &str = include_str!("vocabulary.txt");
@@ -155,6 +156,10 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("start", &["again", "over"], C::Restart),
     ("bring", &["back"], C::Restart),
     ("kick", &["off"], C::Run),
+    ("take", &["off"], C::Cancel),
+    ("pull", &["off"], C::Cancel),
+    ("break", &["down"], C::Show),
+    ("split", &["out", "up"], C::Show),
 ];
 
 /// How many words after the verb its particle is looked for.
@@ -226,7 +231,7 @@ fn known_word(raw: String, concepts: Vec<WordConcept>, certainty: f64) -> AskWor
         .map(|concept| VOCABULARY.weights.get(concept).copied().unwrap_or_default())
         .reduce(f64::max)
         .unwrap_or(UNKNOWN);
-    AskWord { lower: raw.to_lowercase(), raw, concepts, certainty, weight, slot: None }
+    AskWord { lower: raw.to_lowercase(), raw, concepts, certainty, weight, is_wished: true, slot: None }
 }
 
 /// The word itself when it is known; else the word of a phrase that it misspells, if there is one.
@@ -250,6 +255,19 @@ fn corrected(lower: &str) -> String {
     near.cloned().unwrap_or_else(|| lower.to_owned())
 }
 
+/// Whether an order may begin with this word; "stops" and "stopped" begin none.
+pub(super) fn is_verb_of_an_order(lower: &str) -> bool {
+    let is_base = !lower.ends_with("ed") && (!lower.ends_with('s') || lower.ends_with("ss"));
+    if !is_base || !lower.chars().all(|c| c.is_ascii_alphabetic() || c == '-') {
+        return false;
+    }
+    if WordList::OrderVerbs.contains(lower) {
+        return true;
+    }
+    let (concepts, _) = look_up(lower);
+    concepts.iter().any(|concept| concept.is_action())
+}
+
 fn find_phrase(stems: &[String]) -> Option<(usize, Vec<WordConcept>)> {
     let first = stems.first()?;
     let phrases = VOCABULARY.phrases.get(first)?;
@@ -269,10 +287,18 @@ fn look_up(lower: &str) -> (Vec<WordConcept>, f64) {
     if let Some(concepts) = VOCABULARY.words.get(lower) {
         return (concepts.clone(), 1.0);
     }
+    if WordList::KnownTickers.contains(lower) {
+        return (Vec::new(), 1.0);
+    }
     if let Some(concepts) = VOCABULARY.stems.get(&stem(lower)) {
         return (concepts.clone(), 1.0);
     }
     find_slip(lower)
+}
+
+/// Whether this is a common word that means nothing here.
+pub(super) fn is_common_word(lower: &str) -> bool {
+    VOCABULARY.not_slips.contains(lower) || VOCABULARY.not_slips.contains(stem(lower).as_str())
 }
 
 /// The concepts of the nearest known spelling, if it is near enough for its length and no other is as near.
@@ -280,7 +306,7 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
     let length = lower.chars().count();
     let allowed = match length {
         0..=3 => return (Vec::new(), 1.0),
-        4..=5 => 1,
+        4..=8 => 1,
         _ => 2,
     };
     let plain = lower.chars().all(|c| c.is_ascii_alphabetic());
@@ -311,7 +337,7 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
             let known_is_dangerous = known_concepts.iter().any(|concept| concept.is_dangerous());
             distance < *known || (distance == *known && known_is_dangerous && !is_dangerous)
         });
-        if distance <= limit && is_nearer {
+        if distance <= limit && is_nearer && (distance != 1 || is_likely_slip(spelling, lower)) {
             best = Some((distance, concepts.clone()));
         }
     }
@@ -320,6 +346,29 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
         Some((_, concepts)) => (concepts, 0.85),
         None => (Vec::new(), 1.0),
     }
+}
+
+/// Rows of a keyboard: a finger that misses hits a neighbour.
+const KEYS: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
+
+/// Whether one change makes the one word of the other that fingers make: a letter too many, too few or in the wrong order, its
+/// neighbour on the keyboard, or another vowel. "Present" is no slip of "prevent".
+fn is_likely_slip(wanted: &str, given: &str) -> bool {
+    if wanted.len() != given.len() {
+        return true;
+    }
+    let pairs: Vec<(char, char)> = wanted.chars().zip(given.chars()).filter(|(a, b)| a != b).collect();
+    let [(wanted, given)] = pairs.as_slice() else { return true };
+    let is_vowel = |c: &char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
+    let place =
+        |c: &char| KEYS.iter().enumerate().find_map(|(row, keys)| keys.find(*c).map(|column| (row, column)));
+    let near = match (place(wanted), place(given)) {
+        (Some((row, column)), Some((other_row, other_column))) => {
+            row.abs_diff(other_row) <= 1 && column.abs_diff(other_column) <= 1
+        }
+        _ => false,
+    };
+    near || is_vowel(wanted) && is_vowel(given)
 }
 
 #[cfg(test)]
@@ -343,7 +392,7 @@ mod tests {
 
     #[test]
     fn other_words_stay_unknown() {
-        for spelling in ["banana", "weather", "xyzzy", "horse", "poem"] {
+        for spelling in ["banana", "xyzzy", "horse", "balloon"] {
             assert!(concepts_of(spelling)[0].is_empty(), "{spelling}");
         }
     }

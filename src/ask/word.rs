@@ -2,6 +2,9 @@
 
 use super::concept::WordConcept;
 
+/// The word that stands between two parts of a text.
+pub(super) const BOUNDARY: &str = "|";
+
 /// The kinds of values (slots) that are read from words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotKind {
@@ -32,6 +35,8 @@ pub(super) struct AskWord {
     pub(super) certainty: f64,
     /// How much a rule's score loses when the rule does not explain the word.
     pub(super) weight: f64,
+    /// Whether it belongs to what is asked or ordered, and not only to what is said beside it.
+    pub(super) is_wished: bool,
     /// The kind of value that was read from it; such a word is not scored by its concepts.
     pub(super) slot: Option<SlotKind>,
 }
@@ -39,6 +44,11 @@ pub(super) struct AskWord {
 impl AskWord {
     pub(super) fn is(&self, concept: WordConcept) -> bool {
         self.concepts.contains(&concept)
+    }
+
+    /// Whether it means something here, or a value was read from it.
+    pub(super) fn is_known(&self) -> bool {
+        !self.concepts.is_empty() || self.slot.is_some()
     }
 }
 

@@ -133,3 +133,9 @@ pub(super) fn change_symbols(_: &ParsedText, context: &AskContext) -> AskPlan {
         ("config_schema", "see what an item of the list takes".into(), read_call("/api/v1/config/schema")),
     ])
 }
+
+/// Back to the version of the text; without one, to the config before.
+pub(super) fn roll_back(asked: &ParsedText, _: &AskContext) -> AskPlan {
+    let to = asked.slots.versions.first().cloned().unwrap_or_else(|| "previous".to_owned());
+    config_change("/api/v1/config/rollback", &json!({"to": to, "reason": asked.reason()}))
+}

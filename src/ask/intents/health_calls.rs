@@ -3,10 +3,12 @@
 use chrono::Duration;
 use serde_json::json;
 
+use crate::ask::answer_selection::AnswerSelection;
 use crate::ask::concept::WordConcept as C;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
-use crate::ask::plan::{AskPlan, planned_call, read_call};
+use crate::ask::plan::{AskPlan, PlannedCall, planned_call, read_call};
+use crate::ask::word::SlotKind;
 
 pub(super) fn component_health(asked: &ParsedText, _: &AskContext) -> AskPlan {
     match &asked.slots.component {
@@ -44,11 +46,27 @@ pub(super) fn silence_call(asked: &ParsedText, context: &AskContext) -> AskPlan 
     }
 }
 
-/// The word before "alert" that says which: "the latency alert". None for "all alerts".
+/// The word beside "alert" that says which: "the latency alert", "alerts about telemetry". None for "all alerts".
 fn alert_kind(asked: &ParsedText) -> Option<&str> {
-    let at = asked.words.iter().position(|word| word.is(C::Alert) && word.lower.starts_with("al"))?;
-    let word = asked.words.get(at.checked_sub(1)?)?;
-    let is_plain = word.lower.chars().all(|c| c.is_ascii_alphabetic());
+    let is_alert = |word: &&crate::ask::word::AskWord| {
+        word.is(C::Alert)
+            && ["al", "page", "paging", "no alert", "stop al", "stop pag"]
+                .iter()
+                .any(|start| word.lower.starts_with(start))
+            || word.is(C::Silence) && word.lower.contains("pag")
+    };
+    let at = asked.words.iter().position(|word| is_alert(&word))?;
+    let before = at.checked_sub(1).and_then(|at| kind_at(asked, at));
+    // "Alert disk_space", "alerts about telemetry", "the alert concerning the drawdown".
+    let behind = (at + 1..=at + 4).find(|at| {
+        asked.words.get(*at).is_none_or(|word| !word.is(C::Filler) && !word.is(C::Show) && !word.is(C::Bot))
+    });
+    before.or_else(|| behind.and_then(|at| kind_at(asked, at)))
+}
+
+fn kind_at(asked: &ParsedText, at: usize) -> Option<&str> {
+    let word = asked.words.get(at)?;
+    let is_plain = word.lower.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
     let says_nothing = [
         C::Filler,
         C::All,
@@ -60,14 +78,47 @@ fn alert_kind(asked: &ParsedText) -> Option<&str> {
         C::Stop,
         C::Not,
         C::Last,
-        C::Session,
+        C::Acknowledge,
+        C::Progress,
     ];
-    let is_kind = word.slot.is_none() && is_plain && !says_nothing.iter().any(|concept| word.is(*concept));
+    let is_free = word.slot.is_none_or(|slot| matches!(slot, SlotKind::Key | SlotKind::Component));
+    let is_kind = is_free && is_plain && !says_nothing.iter().any(|concept| word.is(*concept));
     is_kind.then_some(word.lower.as_str())
 }
 
+/// The firing alert that is called so: its id where one is, else what to look for.
+fn alert_called<'c>(kind: &str, context: &'c AskContext) -> Option<&'c str> {
+    let fits = |(_, names): &&(String, String)| names.to_lowercase().contains(kind);
+    let mut found = context.alerts.iter().filter(fits);
+    let (id, _) = found.next()?;
+    found.next().is_none().then_some(id.as_str())
+}
+
 pub(super) fn acknowledge_call(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    match &asked.slots.id {
+    let kind = alert_kind(asked).filter(|_| asked.slots.id.is_none());
+    // "I saw it, ack it" is about the one that fires.
+    let only = match context.alerts.as_slice() {
+        [(id, _)] => Some(id.as_str()),
+        _ => None,
+    };
+    if let (Some(kind), None) = (kind, only) {
+        let mut select = AnswerSelection::of("items");
+        select.mentions.push(kind.to_owned());
+        let id =
+            alert_called(kind, context).map_or_else(|| format!("<id of the {kind} alert>"), str::to_owned);
+        return AskPlan::Change {
+            preview: PlannedCall {
+                select: vec![select],
+                ..planned_call("GET", "/api/v1/health/alerts", None)
+            },
+            real: planned_call(
+                "POST",
+                format!("/api/v1/health/alerts/{id}/ack"),
+                Some(json!({"note": asked.reason()})),
+            ),
+        };
+    }
+    match asked.slots.id.as_deref().or(only) {
         Some(id) => AskPlan::Change {
             preview: planned_call("GET", "/api/v1/health/alerts", None),
             real: planned_call(

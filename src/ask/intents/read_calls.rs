@@ -40,29 +40,55 @@ pub(super) fn from_and_to(asked: &ParsedText, context: &AskContext) -> Vec<Strin
 
 /// What trades are grouped by, where the text says so.
 fn grouping(asked: &ParsedText) -> Option<&'static str> {
-    let by = asked.words.windows(2).find_map(|pair| match pair {
-        [before, word] if matches!(before.lower.as_str(), "by" | "per" | "each" | "every") => {
-            let next = word.lower.split(' ').next();
-            next.filter(|next| !matches!(*next, "exit" | "config"))
-                .or(Some("version"))
-                .map(|next| if word.lower == "exit" { "reason" } else { next })
+    let words: Vec<&str> = asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).collect();
+    let at = |at: usize| words.get(at).copied().unwrap_or_default().trim_end_matches('s');
+    let by = (0..words.len()).find_map(|place| {
+        let opens = match at(place) {
+            "by" | "per" | "each" | "every" | "individual" | "which" | "what" | "acro" | "between" => true,
+            "for" | "of" => at(place + 1) == "each",
+            _ => false,
+        };
+        // "Hour wise".
+        if at(place + 1) == "wise" {
+            return group_named(at(place));
         }
-        _ => None,
+        // One word may stand between: "by exit reason", "per strategy version".
+        opens.then(|| [at(place + 1), at(place + 2)].into_iter().find_map(|word| group_named(word)))?
     });
     // "Does the new config make more than the old one" is the same question as "by version".
     let compares = says(asked, WordList::ComparesWords) && (asked.has(C::Config) || asked.has(C::Version));
-    match by.map(|word| word.trim_end_matches('s')) {
+    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
+    let of_exits = has(&["stop", "stops", "stopped", "outs", "stopouts"])
+        && has(&["profits", "profit", "target", "targets"])
+        && has(&["vs", "versus", "and", "or", "against"]);
+    match by {
+        Some(by) => Some(by),
         None if compares => Some("version"),
-        None if says(asked, WordList::ReasonWords) && asked.has(C::Performance) => Some("reason"),
-        Some("day" | "date") => Some("day"),
-        Some("week") => Some("week"),
-        Some("month") => Some("month"),
-        Some("symbol" | "ticker" | "stock" | "instrument" | "pair") => Some("symbol"),
-        Some("version" | "config") => Some("version"),
-        Some("reason" | "exit") => Some("reason"),
-        Some("hour") => Some("hour"),
-        _ => None,
+        None if (says(asked, WordList::ReasonWords) || of_exits) && asked.has(C::Performance) => {
+            Some("reason")
+        }
+        // "Daily P&L of March": a period longer than a day, told day by day.
+        None if has(&["daily"]) && asked.slots.period.is_some_and(|period| period.from != period.to) => {
+            Some("day")
+        }
+        None if has(&["weekly"]) && has(&["breakdown"]) => Some("week"),
+        None => None,
     }
+}
+
+/// The group that a word names; without its plural.
+fn group_named(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "day" | "date" | "weekday" => "day",
+        "week" => "week",
+        "month" => "month",
+        "symbol" | "ticker" | "stock" | "instrument" | "pair" | "coin" | "name" | "asset" | "underlying"
+        | "market" => "symbol",
+        "version" | "config" | "strategy" => "version",
+        "reason" | "exit" => "reason",
+        "hour" => "hour",
+        _ => return None,
+    })
 }
 
 pub(super) fn read_performance(asked: &ParsedText, context: &AskContext) -> AskPlan {
@@ -71,7 +97,11 @@ pub(super) fn read_performance(asked: &ParsedText, context: &AskContext) -> AskP
         Some(period) if period.is_day(asked.today) => vec!["window=day".to_owned()],
         _ => from_and_to(asked, context),
     };
-    let by_symbol = asked.has(C::PerSymbol) || asked.has(C::Best) || asked.has(C::Worst);
+    // "The worst drawdown" is one number.
+    let lower = asked.text.to_lowercase();
+    let is_extreme =
+        (asked.has(C::Best) || asked.has(C::Worst)) && !lower.contains("drawdown") && !lower.contains(" dd");
+    let by_symbol = asked.has(C::PerSymbol) || is_extreme;
     if let Some(symbol) = asked.slots.symbols.first() {
         query.push(format!("symbol={}", percent_encode(symbol)));
     }
@@ -98,18 +128,24 @@ pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskC
     if let Some(symbol) = asked.slots.symbols.first() {
         query.push(format!("symbol={}", percent_encode(symbol)));
     }
+    if let Some(side) = side(asked).filter(|_| kind == Some("fill")) {
+        select.mentions.push(side.to_owned());
+    }
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
         query.push(format!("since={}", instant(from)));
         select.until = to;
+    } else if let Some(seconds) = asked.slots.seconds.and_then(|seconds| i64::try_from(seconds).ok()) {
+        // "I was out for two hours, what did I miss".
+        query.push(format!("since={}", instant(context.now - chrono::TimeDelta::seconds(seconds))));
     }
-    match (asked.slots.count, select.until) {
-        (Some(count), None) => query.push(format!("limit={count}")),
-        (count, Some(_)) => {
+    match (asked.slots.count, select.until.is_some() || !select.mentions.is_empty()) {
+        (Some(count), false) => query.push(format!("limit={count}")),
+        (count, true) => {
             query.push(PAGE_MAX.to_owned());
             select.limit = count;
         }
-        (None, None) => {}
+        (None, false) => {}
     }
     read_selected(with_query("/api/v1/events", &query), select)
 }
@@ -172,8 +208,11 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
     ]
     .into_iter()
     .filter(|(list, _)| says(asked, *list))
-    // "Partially filled" is another state than "filled".
-    .filter(|(list, _)| *list != WordList::FilledStates || !says(asked, WordList::PartlyStates))
+    // "Partially filled" is another state than "filled", and "not filled" is none of it.
+    .filter(|(list, _)| {
+        *list != WordList::FilledStates
+            || !says(asked, WordList::PartlyStates) && !says(asked, WordList::Negations)
+    })
     .flat_map(|(_, states)| states.iter().map(|state| (*state).to_owned()))
     .collect();
     if !states.is_empty() {
@@ -203,23 +242,46 @@ pub(super) fn outcome(asked: &ParsedText) -> Option<bool> {
     }
 }
 
+/// How positions went that the text asks for; "unrealised profit or loss" asks for a number.
+fn position_outcome(asked: &ParsedText) -> Option<bool> {
+    let lower = asked.text.to_lowercase();
+    let loses = ["under water", "in minus", "in the red", "in the minus", "at a loss", "in loss"]
+        .iter()
+        .any(|phrase| lower.contains(phrase));
+    let wins =
+        ["in the green", "in plus", "in profit", "in the black"].iter().any(|phrase| lower.contains(phrase));
+    match (loses, wins) {
+        (true, false) => Some(false),
+        (false, true) => Some(true),
+        _ => outcome(asked),
+    }
+}
+
 pub(super) fn read_positions(asked: &ParsedText, _: &AskContext) -> AskPlan {
     let mut select = AnswerSelection::of("positions");
     select.symbols.clone_from(&asked.slots.symbols);
     select.limit = asked.slots.count;
-    select.sign = outcome(asked).map(|is_gain| ("unrealized_pl", is_gain));
+    select.sign.extend(position_outcome(asked).map(|is_gain| ("unrealized_pl", is_gain)));
+    // A short position has a quantity below zero.
+    select.sign.extend(side(asked).map(|side| ("quantity", side == "BUY")));
     read_selected("/api/v1/state?fields=positions,mode", select)
 }
 
 pub(super) fn read_errors(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let mut select = AnswerSelection { symbols: Vec::new(), ..selected("items", asked, context) };
+    // An error says where it is from in its words alone.
+    if let Some(component) = named_part(asked) {
+        select.mentions = component_words(component);
+    } else if asked.has(C::Session) {
+        select.mentions = component_words("broker_session");
+    }
     let query = match (select.limit, select.since) {
-        (Some(count), None) => {
+        (Some(count), None) if select.mentions.is_empty() => {
             select.limit = None;
             vec![format!("limit={count}")]
         }
-        (_, Some(_)) => vec![PAGE_MAX.to_owned()],
-        (None, None) => Vec::new(),
+        (None, None) if select.mentions.is_empty() => Vec::new(),
+        _ => vec![PAGE_MAX.to_owned()],
     };
     read_selected(with_query("/api/v1/errors", &query), select)
 }
@@ -262,6 +324,18 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
     read_selected(with_query("/api/v1/health/alerts", &query), select)
 }
 
+/// The words by which a text of the bot speaks of a component.
+fn component_words(component: &str) -> Vec<String> {
+    let more: &[&str] = match component {
+        "broker_session" => &["broker", "session", "AUTH_"],
+        "store" => &["database", "DB_"],
+        "database" => &["store", "DB_"],
+        "system_resources" => &["memory", "disk", "cpu"],
+        _ => &[],
+    };
+    std::iter::once(component).chain(more.iter().copied()).map(str::to_owned).collect()
+}
+
 /// The changes of health of the last hours, from the time that the text names.
 pub(super) fn read_health_history(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let mut query = Vec::new();
@@ -282,11 +356,37 @@ pub(super) fn read_health_history(asked: &ParsedText, context: &AskContext) -> A
 /// A list of the config's past, of which a page can be asked for and a time chosen.
 pub(super) fn read_page(path: &str, asked: &ParsedText, context: &AskContext) -> AskPlan {
     let mut select = AnswerSelection { symbols: Vec::new(), ..selected("items", asked, context) };
-    let query: Vec<String> = match select.since {
-        None => select.limit.take().map(|count| format!("limit={count}")).into_iter().collect(),
-        Some(_) => Vec::new(),
-    };
+    let leaf = |key: &String| key.rsplit('.').next().unwrap_or(key).to_owned();
+    select.mentions.extend(asked.slots.keys.iter().map(leaf));
+    let query: Vec<String> =
+        match select.since.is_none().then_some(()).filter(|()| select.mentions.is_empty()) {
+            Some(()) => select.limit.take().map(|count| format!("limit={count}")).into_iter().collect(),
+            None => Vec::new(),
+        };
     read_selected(with_query(path, &query), select)
+}
+
+/// What the schema says, of one field where the text names one.
+pub(super) fn read_schema(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let place = |key: &String| {
+        // A field behind a reference has no place of its own.
+        let parts: Vec<&str> = key.split('.').collect();
+        let found = parts.iter().try_fold(&context.schema, |node, part| node.get("properties")?.get(part));
+        found.map(|_| format!("properties.{}", parts.join(".properties.")))
+    };
+    let places: Vec<String> = asked.slots.keys.iter().filter_map(place).collect();
+    if places.is_empty() {
+        return read_call("/api/v1/config/schema");
+    }
+    read_call(format!("/api/v1/config/schema?fields={}", places.join(",")))
+}
+
+/// The numbers of all, or those of the machine where it is named.
+pub(super) fn read_metrics(asked: &ParsedText, _: &AskContext) -> AskPlan {
+    match named_part(asked).filter(|id| *id == "system_resources") {
+        Some(id) => read_call(format!("/api/v1/health/components/{id}/metrics")),
+        None => read_call("/api/v1/metrics"),
+    }
 }
 
 /// The config, or the fields of it that the text names.

@@ -32,12 +32,33 @@ impl IntentRule {
                 | "flatten"
                 | "shutdown"
                 | "stop"
+                | "close"
                 | "cancel"
                 | "cancel_orders"
                 | "workflow_cancel"
                 | "config_cancel"
                 | "reset_breaker"
         )
+    }
+}
+
+impl IntentRule {
+    /// Whether the intent changes something.
+    pub(crate) fn acts(&self) -> bool {
+        self.is_dangerous()
+            || matches!(
+                self.intent,
+                "config_set"
+                    | "config_rollback"
+                    | "config_confirm"
+                    | "workflow_run"
+                    | "reset"
+                    | "probe_session"
+                    | "reauth"
+                    | "silence"
+                    | "acknowledge"
+                    | "health_check"
+            )
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, json};
 
+use super::read_calls::{read_events, read_page};
 use crate::ask::concept::WordConcept as C;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
@@ -76,11 +77,24 @@ pub(super) fn workflow_status(asked: &ParsedText, context: &AskContext) -> AskPl
     }
 }
 
+/// Past runs: of the workflow that the text names, else of all, from the journal.
+pub(super) fn read_runs(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let spoken_of = [(C::Restart, "restart-bot"), (C::Export, "export-logs")]
+        .into_iter()
+        .find(|(concept, id)| asked.has(*concept) && context.workflows.iter().any(|known| known == id));
+    match asked.slots.workflow.as_deref().or(spoken_of.map(|(_, id)| id)) {
+        Some(id) => read_page(&format!("/api/v1/workflows/{id}/runs"), asked, context),
+        None => read_events(Some("workflow"), asked, context),
+    }
+}
+
+/// Without a run to cancel there is nothing to do but to look.
 pub(super) fn cancel_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let Some(run) = asked.slots.id.as_ref().or(context.running.as_ref()) else {
-        return AskPlan::Impossible(
-            "No workflow runs right now. `show the workflows` lists them with their last runs.",
-        );
+        return match &asked.slots.workflow {
+            Some(id) => read_call(format!("/api/v1/workflows/{id}/status")),
+            None => read_call("/api/v1/workflows"),
+        };
     };
     AskPlan::Change {
         preview: planned_call("GET", format!("/api/v1/workflows/runs/{run}"), None),

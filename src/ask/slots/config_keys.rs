@@ -1,11 +1,86 @@
 //! Config keys: which fields the words of a text can mean.
 
+use std::sync::LazyLock;
+
 use super::values::SlotValues;
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
+use crate::ask::list_file::list_sections;
 use crate::ask::spelling::{is_same_word, stem};
-use crate::ask::word::{AskWord, SlotKind, mark_slot};
+use crate::ask::word::{AskWord, BOUNDARY, SlotKind, mark_slot};
 use crate::ask::word_lists::WordList;
+
+/// The names of settings. They are data, so that adding one needs no code.
+const NAMES_FILE: &str = include_str!("../setting_names.txt");
+
+/// What people call a setting.
+struct SettingName {
+    /// With what the last part of its path begins.
+    leaf: &'static str,
+    /// The stems of the words.
+    words: Vec<String>,
+    /// Whether these words mean other things too.
+    is_weak: bool,
+    /// Whether they name it only where the text speaks of a time of day.
+    is_of_time: bool,
+}
+
+static NAMES: LazyLock<Vec<SettingName>> = LazyLock::new(|| {
+    let name = |leaf: &'static str, text: &str| {
+        let bare = text.trim_start_matches(['~', '@']);
+        let words = bare.split([' ', '-']).map(normalize_word).collect();
+        SettingName { leaf, words, is_weak: text.contains('~'), is_of_time: text.contains('@') }
+    };
+    let sections = list_sections(NAMES_FILE).into_iter();
+    sections.flat_map(|(leaf, names)| names.iter().map(|text| name(leaf, text)).collect::<Vec<_>>()).collect()
+});
+
+/// How many other words may stand between two of a long name: "lose at most 2 % a day". Fewer in a short one.
+const BETWEEN: usize = 4;
+
+/// The places of a name's words, in their order and near each other.
+fn places_of_name(name: &SettingName, given: &[(usize, String)]) -> Option<Vec<usize>> {
+    let between = match name.words.len() {
+        _ if name.is_of_time => 1,
+        0..=2 => 2,
+        _ => BETWEEN,
+    };
+    let starts = given.iter().enumerate().filter(|(_, (_, part))| Some(part) == name.words.first());
+    starts.into_iter().find_map(|(first, (place, _))| {
+        let mut places = vec![*place];
+        let mut from = first + 1;
+        for wanted in name.words.iter().skip(1) {
+            let near = given.get(from..(from + between + 1).min(given.len()))?;
+            let near = near.iter().take_while(|(_, part)| part != BOUNDARY);
+            let at = near.into_iter().position(|(_, part)| part == wanted)?;
+            places.push(given.get(from + at)?.0);
+            from += at + 1;
+        }
+        Some(places)
+    })
+}
+
+/// The setting of this path by one of its names; a longer name tells more.
+fn named_candidate(path: &str, given: &[(usize, String)], allows_weak: bool) -> Option<KeyCandidate> {
+    let leaf = path.rsplit('.').next().unwrap_or(path);
+    let speaks_of_time = given.iter().any(|(_, part)| {
+        WordList::TimeOfDayWords.contains(part)
+            || part.contains(':') && part.starts_with(|c: char| c.is_ascii_digit())
+            || ["am", "pm"]
+                .iter()
+                .any(|half| part.strip_suffix(half).is_some_and(|hour| hour.parse::<u32>().is_ok()))
+    }) && !given.iter().any(|(_, part)| part == "again");
+    let named = NAMES.iter().filter(|name| {
+        leaf.starts_with(name.leaf) && (allows_weak || !name.is_weak) && (speaks_of_time || !name.is_of_time)
+    });
+    let found = named.filter_map(|name| {
+        let places = places_of_name(name, given)?;
+        // A weak name gives way to any other.
+        let score = if name.is_weak { name.words.len() } else { name.words.len() * 2 + 1 };
+        Some(KeyCandidate { score, path: path.to_owned(), places })
+    });
+    found.max_by_key(|candidate| candidate.score)
+}
 
 /// A word in the form that config keys use: `max` for "maximum".
 fn normalize_word(word: &str) -> String {
@@ -31,7 +106,13 @@ pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut 
         if word.slot.is_some() || !looks_like_key || is_amount || context.components.contains(&word.lower) {
             continue;
         }
-        let ends = |path: &str| path == given || path.ends_with(&format!(".{given}"));
+        // `poll_interval_s` is what somebody calls `poll_interval_seconds`.
+        let ends = |path: &str| {
+            let leaf = path.rsplit('.').next().unwrap_or(path);
+            path == given
+                || path.ends_with(&format!(".{given}"))
+                || given.len() >= 8 && leaf.starts_with(&given)
+        };
         let mut found: Vec<String> =
             context.config.iter().filter(|(path, _)| ends(path)).map(|(path, _)| path.clone()).collect();
         if found.is_empty() {
@@ -65,7 +146,13 @@ struct KeyCandidate {
 
 fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     let mut given: Vec<(usize, String)> = Vec::new();
-    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.slot.is_none()) {
+    // "Stop paging me" names no stop.
+    let is_other = |word: &AskWord| {
+        [WordConcept::Silence, WordConcept::Shutdown, WordConcept::Flatten]
+            .iter()
+            .any(|concept| word.is(*concept))
+    };
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| word.slot.is_none() && !is_other(word)) {
         let parts = word.lower.split([' ', '-']).filter(|part| !part.is_empty());
         given.extend(parts.map(|part| (at, normalize_word(part))));
     }
@@ -78,7 +165,12 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
     }
     let speaks_of_config =
         words.iter().any(|word| word.is(WordConcept::Change) || word.is(WordConcept::Config));
-    let fits = |(path, _): &(String, _)| candidate(path, &given, speaks_of_config);
+    let looks = speaks_of_config || words.iter().any(gives_weight_to_a_name);
+    let fits = |(path, _): &(String, _)| {
+        let by_path = candidate(path, &given, speaks_of_config);
+        let by_name = named_candidate(path, &given, looks);
+        by_path.into_iter().chain(by_name).max_by_key(|candidate| candidate.score)
+    };
     let mut candidates: Vec<KeyCandidate> = context.config.iter().filter_map(fits).collect();
     let Some(top) = candidates.iter().map(|candidate| candidate.score).max() else { return };
     candidates.retain(|candidate| candidate.score == top);
@@ -88,6 +180,19 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
             mark_slot(words, at, SlotKind::Key);
         }
     }
+}
+
+/// Whether this word makes a setting of what could be something else: it checks or asks for bounds, or is an amount.
+fn gives_weight_to_a_name(word: &AskWord) -> bool {
+    let is_amount = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(['%', 'x'])
+            || text.contains(':') && text.len() > 3
+    };
+    let units = ["%", "percent", "pct", "bps"];
+    [WordConcept::Validate, WordConcept::Schema, WordConcept::History].iter().any(|concept| word.is(*concept))
+        || is_amount(&word.lower)
+        || word.lower.split(' ').any(|part| WordList::BoundWords.contains(part))
+        || units.contains(&word.lower.as_str())
 }
 
 /// Whether the words name this field. Its unit, a bound ("max") and a measure ("size") need not be said; said, they tell it

@@ -3,6 +3,8 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value, json};
 
+use super::clock::read_clock;
+use super::periods::read_number;
 use super::values::{SlotValues, WantedValue};
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
@@ -40,6 +42,16 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
         wanted.retain(|wanted| wanted.fits);
         slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
     }
+    // 5000 is for the one in dollars where the one in percent goes to 100.
+    let is_within = |wanted: &WantedValue| {
+        let bound = |name: &str| context.field_schema(&wanted.key).and_then(|field| field[name].as_f64());
+        let number = wanted.value.as_f64();
+        number.is_none_or(|number| bound("maximum").is_none_or(|most| number <= most))
+    };
+    if slots.keys.len() > 1 && wanted.iter().any(is_within) {
+        wanted.retain(is_within);
+        slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
+    }
     slots.value = wanted.first().map(|wanted| wanted.value.clone());
     slots.wanted = wanted;
     for at in places {
@@ -58,14 +70,42 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
             })
         })
     };
-    let after_to = |at: usize| matches!(before(at), "to" | "=" | "as" | "at" | "with" | "equals");
-    let free: Vec<usize> = (0..words.len()).rev().filter(is_free).collect();
-    let amount_at = |at: usize| read_amount(words, at);
-    let mut amounts: Vec<(usize, GivenAmount, usize)> = free
-        .iter()
-        .filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length)))
-        .filter(|(at, ..)| before(*at) != "from")
+    let after_to = |at: usize| {
+        matches!(
+            before(at),
+            "to" | "="
+                | "as"
+                | "at"
+                | "with"
+                | "equals"
+                | "of"
+                | "than"
+                | "every"
+                | "exceed"
+                | "over"
+                | "above"
+                | "below"
+                | "under"
+                | "after"
+                | "only"
+                | "most"
+                | "max"
+                | "it"
+        )
+    };
+    let is_of_a_time = |at: &usize| words.get(*at).is_some_and(|word| word.slot == Some(SlotKind::Period));
+    let free: Vec<usize> = (0..words.len())
+        .rev()
+        .filter(|at| is_free(at) && !is_rejected(words, *at) && (!is_of_a_time(at) || after_to(*at)))
         .collect();
+    let takes_clock =
+        |key: &String| context.field_schema(key).is_some_and(|field| field["x-unit"] == "HH:MM");
+    if keys.iter().any(takes_clock) {
+        return find_clock(words, &free);
+    }
+    let amount_at = |at: usize| read_amount(words, at);
+    let mut amounts: Vec<(usize, GivenAmount, usize)> =
+        free.iter().filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length))).collect();
     amounts.sort_by_key(|(at, ..)| !after_to(*at));
     if let Some((at, amount, length)) = amounts.iter().find(|(at, ..)| before(*at) != "by").cloned() {
         return Some((SaidValue::Amount(amount), (at..at + length).collect()));
@@ -93,6 +133,49 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
     })
 }
 
+/// Whether this is the value that is not wanted: "15:30 instead of 16:00", "from 2 % to 1 %", "not every 10".
+fn is_rejected(words: &[AskWord], at: usize) -> bool {
+    let lower = |back: usize| {
+        at.checked_sub(back).and_then(|at| words.get(at)).map_or("", |word| word.lower.as_str())
+    };
+    match lower(1) {
+        "from" | "not" | "currently" | "version" => true,
+        "of" => matches!(lower(2), "instead" | "place"),
+        "than" => {
+            !matches!(
+                lower(2),
+                "more"
+                    | "less"
+                    | "higher"
+                    | "lower"
+                    | "greater"
+                    | "fewer"
+                    | "larger"
+                    | "bigger"
+                    | "smaller"
+                    | "longer"
+            ) && !lower(2).ends_with(" more")
+        }
+        _ => lower(2) == "not" && matches!(lower(1), "every" | "to" | "at" | "the"),
+    }
+}
+
+/// The time of day that is wanted.
+fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(SaidValue, Vec<usize>)> {
+    let text = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let found = free.iter().find_map(|at| {
+        let (time, length) = read_clock(text(*at), text(at + 1))?;
+        let places = (*at..at + length).collect();
+        Some((SaidValue::Word(time.format("%H:%M").to_string(), true), places))
+    });
+    // "25:00" is none, which the check of the change says.
+    let is_like_one =
+        |at: &&usize| text(**at).contains(':') && text(**at).starts_with(|c: char| c.is_ascii_digit());
+    found.or_else(|| {
+        free.iter().find(is_like_one).map(|at| (SaidValue::Word(text(*at).to_owned(), true), vec![*at]))
+    })
+}
+
 fn is_clock(lower: &str) -> bool {
     lower.len() == 5 && lower.as_bytes().get(2) == Some(&b':')
 }
@@ -113,9 +196,40 @@ fn switch(lower: &str) -> Option<bool> {
 fn read_amount(words: &[AskWord], at: usize) -> Option<(GivenAmount, usize)> {
     let lower = words.get(at)?.lower.trim_start_matches('=').to_owned();
     let next = |ahead: usize| words.get(at + ahead).map_or("", |word| word.lower.as_str());
+    if lower == "half" && matches!(next(1), "a" | "an") && next(2) == "per" && next(3) == "cent" {
+        return Some((GivenAmount { number: Decimal::new(5, 1), unit: AmountUnit::Percent }, 4));
+    }
+    if lower == "half" && matches!(next(1), "a" | "an") && next(2) == "per cent" {
+        return Some((GivenAmount { number: Decimal::new(5, 1), unit: AmountUnit::Percent }, 3));
+    }
     if lower == "half" && matches!(next(1), "a" | "an") {
         let unit = AmountUnit::named(next(2))?;
         return Some((GivenAmount { number: Decimal::new(5, 1), unit }, 3));
+    }
+    // "Once a minute", "every hour".
+    let each = match lower.as_str() {
+        "once" if matches!(next(1), "a" | "an" | "per" | "every" | "each") => Some((Decimal::ONE, 2)),
+        "twice" if matches!(next(1), "a" | "an" | "per" | "every" | "each") => Some((Decimal::new(5, 1), 2)),
+        "every" | "each" => Some((Decimal::ONE, 1)),
+        _ => None,
+    };
+    let of_time =
+        |unit: &AmountUnit| matches!(unit, AmountUnit::Seconds | AmountUnit::Minutes | AmountUnit::Hours);
+    if let Some((number, length)) = each {
+        let unit = AmountUnit::named(next(length)).filter(of_time)?;
+        return Some((GivenAmount { number, unit }, length + 1));
+    }
+    // "Four losses"; "a" and "one" are articles in most texts.
+    if let Some(number) =
+        read_number(&lower).filter(|_| lower.len() > 2 && lower.chars().all(char::is_alphabetic))
+    {
+        if matches!(lower.as_str(), "one" | "few" | "couple")
+            && at.checked_sub(1).is_none_or(|before| words.get(before).is_none_or(|word| word.lower != "to"))
+        {
+            return None;
+        }
+        let (unit, length) = unit_after(words, at + 1);
+        return Some((GivenAmount { number: number.into(), unit }, 1 + length));
     }
     let (sign, rest) = match lower.strip_prefix('-') {
         Some(rest) => (-Decimal::ONE, rest),
@@ -156,7 +270,9 @@ fn unit_after(words: &[AskWord], at: usize) -> (AmountUnit, usize) {
         return (unit, 1);
     }
     let Some(word) = words.get(at) else { return (AmountUnit::Plain, 0) };
-    let is_unit = (word.concepts.is_empty() && word.slot.is_none() || word.is(WordConcept::Trade))
+    let is_free = word.slot.is_none_or(|slot| matches!(slot, SlotKind::Duration | SlotKind::Period));
+    let is_unit = (word.concepts.is_empty() && is_free || word.is(WordConcept::Trade))
+        && word.lower.ends_with('s')
         && word.lower.chars().all(char::is_alphabetic);
     if is_unit { (AmountUnit::Named(word.lower.clone()), 1) } else { (AmountUnit::Plain, 0) }
 }

@@ -20,6 +20,8 @@ const LISTED: &[WordConcept] = &[
     WordConcept::Position,
     WordConcept::Execution,
     WordConcept::Version,
+    WordConcept::Incident,
+    WordConcept::Audit,
 ];
 
 /// Reads a count: a number beside "last", "top" and the like, or before the name of what is listed.
@@ -39,7 +41,10 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
             continue;
         }
         let before = at.checked_sub(1).map_or("", lower);
-        let near = [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
+        let two_before = at.checked_sub(2).map_or("", lower);
+        let is_option = before == "n" && two_before == "tail" || matches!(before, "tail" | "head" | "limit");
+        let near =
+            is_option || [before, lower(at + 1)].iter().any(|word| WordList::BesideCount.contains(word));
         // "3 losing trades": one word may stand between the number and the thing.
         let listed = (at + 1..=at + 2)
             .any(|at| words.get(at).is_some_and(|word| LISTED.iter().any(|concept| word.is(*concept))));
@@ -49,5 +54,42 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
             mark_slot(words, at, SlotKind::Count);
             return;
         }
+    }
+}
+
+/// Things that are asked for one at a time by their names in the singular.
+const SINGULAR: &[&str] = &[
+    "error",
+    "exception",
+    "failure",
+    "order",
+    "trade",
+    "fill",
+    "execution",
+    "event",
+    "alert",
+    "incident",
+    "alarm",
+    "outage",
+    "entry",
+    "round trip",
+];
+
+/// "The last error": one.
+pub(super) fn read_single(words: &mut [AskWord], slots: &mut SlotValues) {
+    if slots.count.is_some() || !slots.keys.is_empty() || slots.id.is_some() {
+        return;
+    }
+    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let found = (0..words.len()).find(|at| {
+        matches!(lower(*at), "last" | "latest" | "most recent" | "newest")
+            && words.get(*at).is_some_and(|word| word.slot.is_none())
+            && (at + 1..at + 4).any(|at| SINGULAR.contains(&lower(at)))
+            && !(at + 1..at + 4)
+                .any(|at| words.get(at).is_some_and(|word| matches!(word.slot, Some(SlotKind::Period))))
+    });
+    if let Some(at) = found {
+        slots.count = Some(1);
+        mark_slot(words, at, SlotKind::Count);
     }
 }

@@ -6,7 +6,8 @@ use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
 pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
     for at in 0..words.len() {
-        let text = words.get(at).map(|word| word.lower.clone()).unwrap_or_default();
+        let text =
+            words.get(at).map(|word| word.lower.trim_start_matches('#').to_owned()).unwrap_or_default();
         let bare = text.rsplit_once('_').map_or(text.as_str(), |(_, tail)| tail);
         let is_uuid = bare.len() == 36 && uuid::Uuid::parse_str(bare).is_ok();
         let is_hex = bare.len() >= 16 && bare.chars().all(|c| c.is_ascii_hexdigit());
@@ -22,16 +23,34 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
             && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let has_letters = bare.chars().any(|c| c.is_ascii_alphabetic());
         let is_after_noun = match before {
-            "alert" | "incident" | "transaction" | "txn" | "trial" => is_short,
+            "alert" | "i am on alert" | "incident" | "transaction" | "txn" | "trial" | "ack"
+            | "acknowledge" | "alarm" | "#" => is_short,
+            "number" | "no" | "nr" | "id" => {
+                let has = |concept: WordConcept| words.iter().any(|word| word.is(concept));
+                is_short
+                    && (has(WordConcept::Alert) || has(WordConcept::Execution) || has(WordConcept::Incident))
+            }
             "run" | "order" | "execution" => {
                 // "Run 3 checks" begins with its verb; "abort run 118" names one.
-                let is_noun = at > 1 && words.get(at - 2).is_some_and(|word| word.weight > 0.3);
+                let follows = |next: usize| {
+                    words
+                        .get(next)
+                        .is_none_or(|word| word.is(WordConcept::Progress) || word.is(WordConcept::Past))
+                };
+                let is_small =
+                    |word: &str| matches!(word, "did" | "is" | "has" | "was" | "of" | "for" | "on");
+                let is_noun = at > 1
+                    && words.get(at - 2).is_some_and(|word| word.weight > 0.3 || is_small(&word.lower))
+                    || follows(at + 1)
+                        && words
+                            .iter()
+                            .any(|word| word.is(WordConcept::Progress) || word.is(WordConcept::Cancel));
                 is_short && (has_letters || is_noun) && super::periods::read_compact(&text).is_none()
             }
             _ => false,
         };
         if is_uuid || is_hex || is_named || is_after_noun {
-            slots.id = words.get(at).map(|word| word.raw.clone());
+            slots.id = words.get(at).map(|word| word.raw.trim_start_matches('#').to_owned());
             mark_slot(words, at, SlotKind::Id);
         }
     }
@@ -44,13 +63,31 @@ pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
         let lower = word.lower.trim_start_matches('#').to_owned();
         let after_name = at > 0
             && words.get(at - 1).is_some_and(|before| {
-                before.is(WordConcept::Version) && !before.lower.starts_with('p')
+                before.lower.ends_with(" version")
+                    || before.is(WordConcept::Version) && !before.lower.starts_with('p')
                     || before.slot == Some(SlotKind::Version)
             });
+        let before = |back: usize| {
+            at.checked_sub(back).and_then(|at| words.get(at)).map_or("", |word| word.lower.as_str())
+        };
+        let has = |concept: WordConcept| words.iter().any(|word| word.is(concept));
+        // "Diff 8 vs 11", "from config 8 to 9", "roll back to 12".
+        let compares = words.iter().any(|word| {
+            word.is(WordConcept::Compare) && !matches!(word.lower.as_str(), "between" | "against")
+        });
+        let is_behind = match before(1) {
+            "config" | "configuration" | "configs" | "cfg" | "revision" | "rev" | "diff" | "compare" => {
+                has(WordConcept::Compare) || has(WordConcept::Config) || has(WordConcept::Version)
+            }
+            "to" | "with" => has(WordConcept::Undo),
+            "between" | "from" => compares,
+            _ => false,
+        };
+        let after_name = after_name || is_behind && !is_counted(words, at);
         let joined = at > 1
-            && words
-                .get(at - 1)
-                .is_some_and(|word| matches!(word.lower.as_str(), "and" | "to" | "with" | "vs" | "versus"))
+            && words.get(at - 1).is_some_and(|word| {
+                matches!(word.lower.as_str(), "and" | "to" | "with" | "vs" | "versus" | "against" | "or")
+            })
             && words.get(at - 2).is_some_and(|word| word.slot == Some(SlotKind::Version));
         let number = lower.strip_prefix('v').unwrap_or(&lower);
         let digits = number.split('-').next().unwrap_or_default();
@@ -61,6 +98,17 @@ pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
             mark_slot(words, at, SlotKind::Version);
         }
     }
+}
+
+/// Whether something is counted by the number here: "8 trades", "5%".
+fn is_counted(words: &[AskWord], at: usize) -> bool {
+    words.get(at + 1).is_some_and(|next| {
+        super::periods::unit_seconds(&next.lower).is_some()
+            || matches!(
+                next.lower.as_str(),
+                "%" | "percent" | "pct" | "trades" | "losses" | "usd" | "dollars" | "bps" | "am" | "pm"
+            )
+    })
 }
 
 /// Reads the code of the broker in a request to sign in: the word with digits that follows "code", or the only number.

@@ -3,9 +3,11 @@
 //! Values are read before any intent is chosen; their words are marked, so that they are not scored by their concepts.
 //! The names that are recognised (workflows, components, config keys, symbols) come from the running system.
 
+mod clock;
 mod config_keys;
 mod config_values;
 mod counts;
+mod days_named;
 mod identifiers;
 mod names;
 mod periods;

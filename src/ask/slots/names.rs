@@ -77,6 +77,18 @@ fn find_in_order(words: &[AskWord], parts: &[String]) -> Option<Vec<usize>> {
 
 /// Everyday names of components, with the component's id.
 const COMPONENT_NICKNAMES: &[(&str, &str)] = &[
+    ("database", "database"),
+    ("db", "database"),
+    ("postgres", "database"),
+    ("mem", "system_resources"),
+    ("host", "system_resources"),
+    ("box", "system_resources"),
+    ("hard drive", "system_resources"),
+    ("hard disk", "system_resources"),
+    ("disk space", "system_resources"),
+    ("processor", "system_resources"),
+    ("postgres", "store"),
+    ("storage", "store"),
     ("cpu", "system_resources"),
     ("memory", "system_resources"),
     ("ram", "system_resources"),
@@ -87,10 +99,13 @@ const COMPONENT_NICKNAMES: &[(&str, &str)] = &[
 
 pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     for at in 0..words.len() {
-        let called = COMPONENT_NICKNAMES
-            .iter()
-            .find(|(name, _)| words.get(at).is_some_and(|word| word.lower == *name));
-        if let Some((_, id)) = called.filter(|(_, id)| context.components.iter().any(|known| known == id)) {
+        let called = COMPONENT_NICKNAMES.iter().find(|(name, id)| {
+            words
+                .get(at)
+                .is_some_and(|word| word.lower == *name || word.lower.strip_suffix('s') == Some(*name))
+                && context.components.iter().any(|known| known == id)
+        });
+        if let Some((_, id)) = called {
             slots.component = Some((*id).to_owned());
             mark_slot(words, at, SlotKind::Component);
             return;
@@ -99,6 +114,13 @@ pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots:
     for id in &context.components {
         let parts: Vec<String> = id.split(['_', '-', '.', ':']).map(stem).collect();
         let whole = words.iter().position(|word| word.slot.is_none() && word.lower == *id);
+        // "Trading" is a word of most texts.
+        let whole = whole.filter(|at| {
+            id != "trading"
+                || words
+                    .get(at + 1)
+                    .is_some_and(|next| next.is(WordConcept::Component) || next.is(WordConcept::Health))
+        });
         if let Some(at) = whole {
             slots.component = Some(id.clone());
             // "bot" and "api" are components, but also ordinary words in any text.
@@ -118,5 +140,14 @@ pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots:
             }
             return;
         }
+    }
+    // The broker is a component where health is what the text is about.
+    let has = |concept: WordConcept| words.iter().any(|word| word.is(concept));
+    if (has(WordConcept::Health) || has(WordConcept::Component))
+        && slots.component.is_none()
+        && has(WordConcept::Session)
+        && context.components.iter().any(|id| id == "broker_session")
+    {
+        slots.component = Some("broker_session".to_owned());
     }
 }

@@ -2,37 +2,26 @@
 //!
 //! The current day is a parameter, so the same text on the same day is always the same period.
 
-use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, Weekday};
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Timelike, Weekday};
 
+use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, read_joined_clock, text_at};
+use super::days_named::{month_of, named_period, seconds_until, usual_time};
 use super::values::{AskedPeriod, SlotValues};
+use crate::ask::context::AskContext;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
-
-/// Names of the months; their first three letters are recognised as well.
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 
 /// Reads the period of the past that the text names.
 pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut SlotValues) {
-    let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
+    let texts: Vec<String> = words.iter().map(|word| usual_time(&word.lower).to_owned()).collect();
     let days = DayStarts::before(today);
     let mut dates: Vec<(usize, usize, NaiveDate)> = Vec::new();
     for at in 0..texts.len() {
         if words.get(at).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
-        let found = days.of_a_part(&texts, at).or_else(|| days.of_one_word(&texts, at));
+        let found =
+            named_period(&texts, at, today).filter(|_| slots.keys.is_empty() || !is_clock_word(&texts, at));
+        let found = found.or_else(|| days.of_a_part(&texts, at)).or_else(|| days.of_one_word(&texts, at));
         let found =
             found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
         let found = found.or_else(|| days.since_a_time(&texts, at)).or_else(|| days.of_a_month(&texts, at));
@@ -43,23 +32,67 @@ pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut S
             continue;
         };
         let has_both = period.starts.is_some() && period.ends.is_some();
-        let reaches_now = at > 0 && is_open_end(text_at(&texts, at - 1)) && period.seconds.is_none();
-        let reaches_now = reaches_now && !(has_both && period.from == today);
+        // "Since the deploy this morning" begins with the morning and ends now.
+        let is_since =
+            (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
+        // "At noon. What has it done since then?"
+        let is_since = is_since
+            || texts
+                .windows(2)
+                .any(|pair| matches!(pair, [since, then] if since == "since" && then == "then"));
+        let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
+        let reaches_now = (opens || is_since) && period.seconds.is_none();
         let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
-        slots.period.get_or_insert(period);
+        let known = slots.period;
+        slots.period = Some(known.map_or(period, |known| joined(known, period, today)));
         mark_all(words, at, length, SlotKind::Period);
+        // "The past" of "the past 30 days" is no history.
+        if at > 0 && matches!(text_at(&texts, at - 1), "past" | "previous" | "recent" | "last") {
+            mark_slot(words, at - 1, SlotKind::Period);
+        }
     }
+    read_dates(words, &texts, dates, today, slots);
+}
+
+/// A day and a part of a day are that part of that day; else the first counts.
+fn joined(known: AskedPeriod, other: AskedPeriod, today: NaiveDate) -> AskedPeriod {
+    let is_part = |period: &AskedPeriod| {
+        period.from == today
+            && period.to == today
+            && period.seconds.is_none()
+            && (period.starts.is_some() || period.ends.is_some())
+    };
+    let is_day = |period: &AskedPeriod| period.is_whole_days() && period.from == period.to;
+    match (is_part(&known), is_part(&other)) {
+        (true, false) if is_day(&other) => AskedPeriod { from: other.from, to: other.to, ..known },
+        (false, true) if is_day(&known) => AskedPeriod { from: known.from, to: known.to, ..other },
+        _ => known,
+    }
+}
+
+fn is_clock_word(texts: &[String], at: usize) -> bool {
+    read_clock(text_at(texts, at), text_at(texts, at + 1)).is_some()
+}
+
+/// The period between the first and the last of several dates, or from one up to now.
+fn read_dates(
+    words: &mut [AskWord],
+    texts: &[String],
+    dates: Vec<(usize, usize, NaiveDate)>,
+    today: NaiveDate,
+    slots: &mut SlotValues,
+) {
     let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
-    let open_end = first.0 > 0 && is_open_end(text_at(&texts, first.0 - 1));
+    // "On Monday between 10 and 11".
+    if let Some(known) = slots.period.filter(|_| dates.len() == 1) {
+        slots.period = Some(joined(known, AskedPeriod::days(first.2, first.2), today));
+    }
+    let open_end = first.0 > 0 && is_open_end(text_at(texts, first.0 - 1));
     let to = if dates.len() > 1 || !open_end { last.2 } else { today };
     slots.period.get_or_insert(AskedPeriod::days(first.2.min(to), to.max(first.2)));
     for (at, length, _) in dates {
         mark_all(words, at, length, SlotKind::Period);
     }
-}
-
-fn text_at(texts: &[String], at: usize) -> &str {
-    texts.get(at).map_or("", String::as_str)
 }
 
 fn mark_all(words: &mut [AskWord], at: usize, length: usize, slot: SlotKind) {
@@ -77,9 +110,6 @@ struct DayStarts {
     year: NaiveDate,
 }
 
-/// A period, and the number of words that name it.
-type FoundPeriod = (AskedPeriod, usize);
-
 fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
     AskedPeriod::days(from, to)
 }
@@ -88,11 +118,6 @@ fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
 fn part(from: (NaiveDate, u32), to: (NaiveDate, Option<u32>)) -> AskedPeriod {
     let hour = |hour: u32| NaiveTime::from_hms_opt(hour, 0, 0);
     AskedPeriod { starts: hour(from.1), ends: to.1.and_then(hour), ..days(from.0, to.0) }
-}
-
-/// Whether the word before means "from there up to now".
-fn is_open_end(word: &str) -> bool {
-    matches!(word, "since" | "from" | "after")
 }
 
 impl DayStarts {
@@ -151,7 +176,12 @@ impl DayStarts {
         if at == 0 || !is_open_end(text_at(texts, at - 1)) {
             return None;
         }
-        let (time, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))?;
+        let (first, second) = (text_at(texts, at), text_at(texts, at + 1));
+        // "Since 9": nothing is counted by it.
+        let is_hour =
+            text_at(texts, at - 1) == "since" && unit_seconds(second).is_none() && month_of(second).is_none();
+        let found = read_clock(first, second).or_else(|| read_hour(first).filter(|_| is_hour));
+        let (time, length) = found.or_else(|| read_joined_clock(first))?;
         Some((AskedPeriod { starts: Some(time), ..days(self.today, self.today) }, length))
     }
 
@@ -162,13 +192,19 @@ impl DayStarts {
             return None;
         }
         let (from, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))
-            .or_else(|| read_hour(text_at(texts, at)).filter(|_| opener == "between"))?;
+            .or_else(|| read_hour(text_at(texts, at)))?;
         let joint = at + length;
         if !matches!(text_at(texts, joint), "and" | "to" | "until" | "till") {
             return None;
         }
         let (last, second) = (text_at(texts, joint + 1), text_at(texts, joint + 2));
-        let (to, more) = read_clock(last, second).or_else(|| read_hour(last))?;
+        let is_bare = read_clock(text_at(texts, at), text_at(texts, at + 1)).is_none();
+        let (to, more) = read_clock(last, second)
+            .or_else(|| read_hour(last).filter(|_| opener == "between" && unit_seconds(second).is_none()))?;
+        // "Between 2 and 3 pm" are both of the afternoon.
+        let is_later =
+            is_bare && to.hour() > 12 && from.hour() <= 12 && (last.ends_with("pm") || second == "pm");
+        let from = if is_later { from.overflowing_add_signed(TimeDelta::hours(12)).0 } else { from };
         let today = self.today;
         Some((AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) }, length + 1 + more))
     }
@@ -176,10 +212,25 @@ impl DayStarts {
     /// "in march", "for october": the month, of this year or the last.
     fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
-        let is_named = matches!(before, "in" | "for" | "of" | "during" | "since" | "last" | "from");
-        let place = MONTHS.iter().position(|name| *name == text_at(texts, at)).filter(|_| is_named)?;
-        let has_day = text_at(texts, at + 1).starts_with(|c: char| c.is_ascii_digit());
-        let month = u32::try_from(place + 1).ok().filter(|_| !has_day)?;
+        let is_named = matches!(
+            before,
+            "in" | "for"
+                | "of"
+                | "during"
+                | "since"
+                | "last"
+                | "from"
+                | "early"
+                | "late"
+                | "mid"
+                | "this"
+                | "all"
+                | "month"
+        );
+        let month = month_of(text_at(texts, at)).filter(|_| is_named)?;
+        if text_at(texts, at + 1).starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
         let first = NaiveDate::from_ymd_opt(self.today.year(), month, 1)?;
         let first = if first > self.today { first.with_year(self.today.year() - 1)? } else { first };
         let end = first.checked_add_months(Months::new(1))?.pred_opt()?;
@@ -188,7 +239,8 @@ impl DayStarts {
 
     /// A period named by one word: "yesterday", "for the week".
     fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
-        let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for");
+        let after_the =
+            at > 0 && matches!(text_at(texts, at - 1), "the" | "for" | "all" | "whole" | "entire" | "full");
         let from_to = match text_at(texts, at) {
             "today" | "intraday" | "daily" => (self.today, self.today),
             "yesterday" => (self.ago(1), self.ago(1)),
@@ -205,13 +257,14 @@ impl DayStarts {
     /// A period named by two words: "this week", "last month".
     fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let today = self.today;
-        let recent = matches!(text_at(texts, at), "last" | "past" | "previous" | "recent" | "prior");
+        let recent = matches!(
+            text_at(texts, at),
+            "last" | "past" | "previous" | "recent" | "prior" | "preceding" | "latest"
+        );
         let current = matches!(text_at(texts, at), "this" | "current");
         let period = match text_at(texts, at + 1).trim_end_matches('s') {
-            "yr" if current => days(self.year, today),
             "week" if current => days(self.monday, today),
             "month" if current => days(self.month, today),
-            "quarter" if current || recent => days(self.ago(91), today),
             "year" if current => days(self.year, today),
             "week" if text_at(texts, at) == "past" => days(self.ago(6), today),
             "month" if text_at(texts, at) == "past" => days(self.ago(29), today),
@@ -236,11 +289,21 @@ impl DayStarts {
     fn of_a_count(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let text = |at: usize| text_at(texts, at);
         let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2))?;
-        if at == 0 || matches!(text(at - 1), "for" | "within") || !is_past(texts, at, length) {
+        // "It has not traded for two days" speaks of what is over.
+        let is_over = texts.iter().take(at).any(|word| {
+            matches!(word.as_str(), "has" | "have" | "had" | "been" | "was" | "were" | "did" | "not")
+        });
+        let is_ahead = at > 0 && text(at - 1) == "for" && !is_over;
+        let is_over = is_over && at > 0 && text(at - 1) == "for";
+        if at == 0 && text(length) != "ago" || is_ahead || !is_past(texts, at, length) && !is_over {
             return None;
         }
         let whole = seconds / 86_400;
-        let less_than_a_day = (seconds < 86_400).then_some(seconds);
+        // "The last 24 hours" are hours, "the last day" is one of the calendar.
+        let is_in_hours = text(at).ends_with('h')
+            || text(at + 1).starts_with("hour")
+            || text(at + length - 1).starts_with("hour");
+        let less_than_a_day = (seconds < 86_400 || is_in_hours && seconds < 14 * 86_400).then_some(seconds);
         let reaches_yesterday = whole == 0 && seconds > 12 * 3_600;
         let back = whole.saturating_sub(1).max(u64::from(whole > 0)) + u64::from(reaches_yesterday);
         let period = days(self.ago(back), self.today);
@@ -248,40 +311,30 @@ impl DayStarts {
     }
 }
 
-/// A full hour without more: `10`.
-fn read_hour(word: &str) -> Option<(NaiveTime, usize)> {
-    let hour = word.parse::<u32>().ok()?;
-    Some((NaiveTime::from_hms_opt(hour, 0, 0)?, 1))
-}
-
-/// A time of day and how many words name it: `9:30`, `14:00`, `2pm`, `2 pm`, `noon`.
-fn read_clock(first: &str, second: &str) -> Option<(NaiveTime, usize)> {
-    match first {
-        "noon" | "midday" => return Some((NaiveTime::from_hms_opt(12, 0, 0)?, 1)),
-        "midnight" => return Some((NaiveTime::MIN, 1)),
-        _ => {}
-    }
-    let joined = ["am", "pm"].into_iter().find_map(|half| Some((first.strip_suffix(half)?, half, 1)));
-    let apart = ["am", "pm"].into_iter().find(|half| *half == second).map(|half| (first, half, 2));
-    let (digits, half, length) = joined.or(apart).unwrap_or((first, "", 1));
-    let (hour, minute) = digits.split_once(':').unwrap_or((digits, "0"));
-    if half.is_empty() && !digits.contains(':') {
-        return None;
-    }
-    let hour: u32 = hour.parse().ok()?;
-    let hour = match half {
-        "pm" if hour < 12 => hour + 12,
-        "am" if hour == 12 => 0,
-        _ => hour,
-    };
-    Some((NaiveTime::from_hms_opt(hour, minute.parse().ok()?, 0)?, length))
-}
-
 /// Reads a small number in digits or in words.
 pub(super) fn read_number(word: &str) -> Option<u32> {
-    const NAMES: [&str; 13] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    const NAMES: [&str; 21] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
         "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
     ];
     if let Ok(number) = word.parse() {
         return Some(number);
@@ -291,9 +344,14 @@ pub(super) fn read_number(word: &str) -> Option<u32> {
         "a" | "an" => Some(1),
         "couple" => Some(2),
         "few" => Some(3),
-        "fifteen" => Some(15),
-        "twenty" => Some(20),
+        "dozen" => Some(12),
+        "twenty-four" => Some(24),
+        "twenty-five" => Some(25),
         "thirty" => Some(30),
+        "forty" => Some(40),
+        "fifty" => Some(50),
+        "sixty" => Some(60),
+        "hundred" => Some(100),
         "forty-five" => Some(45),
         "ninety" => Some(90),
         _ => None,
@@ -309,6 +367,7 @@ pub(super) fn unit_seconds(word: &str) -> Option<u64> {
         "h" | "hr" | "hour" => Some(3_600),
         "d" | "day" => Some(86_400),
         "w" | "wk" | "week" => Some(604_800),
+        "fortnight" => Some(1_209_600),
         "month" => Some(30 * 86_400),
         "quarter" => Some(91 * 86_400),
         "year" => Some(365 * 86_400),
@@ -334,6 +393,9 @@ fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
     if first == "half" && second == "an" && third.starts_with("hour") {
         return Some((1_800, 3));
     }
+    if first == "quarter" && second == "of" && third == "an" {
+        return Some((900, 4));
+    }
     let count = u64::from(read_number(first)?);
     if let Some(seconds) = unit_seconds(second)
         .filter(|_| !matches!(second, "m" | "s" | "d" | "w" | "h") || first.parse::<u32>().is_ok())
@@ -350,8 +412,22 @@ fn is_past(texts: &[String], at: usize, length: usize) -> bool {
     let text = |at: usize| text_at(texts, at);
     let before = [at.checked_sub(1), at.checked_sub(2)].into_iter().flatten().map(text);
     let mut before = before.into_iter();
-    before.any(|word| matches!(word, "last" | "past" | "previous" | "recent" | "in" | "over" | "since"))
-        || text(at + length) == "ago"
+    before.any(|word| {
+        matches!(
+            word,
+            "last"
+                | "past"
+                | "previous"
+                | "recent"
+                | "in"
+                | "over"
+                | "since"
+                | "preceding"
+                | "within"
+                | "latest"
+                | "--since"
+        )
+    }) || text(at + length) == "ago"
 }
 
 fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
@@ -359,10 +435,6 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
     if let Ok(date) = NaiveDate::parse_from_str(text(at), "%Y-%m-%d") {
         return Some((date, 1));
     }
-    let month_of = |word: &str| {
-        let place = MONTHS.iter().position(|name| *name == word || name.get(..3) == Some(word))?;
-        u32::try_from(place + 1).ok()
-    };
     let day_of = |word: &str| {
         word.trim_end_matches(|c: char| c.is_ascii_alphabetic())
             .parse::<u32>()
@@ -379,6 +451,12 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
     if let (Some(day), Some(month)) = (day_of(text(at)), month_of(text(at + 1))) {
         return in_this_or_last_year(month, day).map(|date| (date, 2));
     }
+    // "The 14th of May".
+    if let (Some(day), Some(month)) =
+        (day_of(text(at)).filter(|_| text(at + 1) == "of"), month_of(text(at + 2)))
+    {
+        return in_this_or_last_year(month, day).map(|date| (date, 3));
+    }
     let weekday: Weekday = text(at).trim_end_matches("'s").parse().ok().filter(|_| text(at).len() >= 6)?;
     let mut day = today.pred_opt()?;
     while day.weekday() != weekday {
@@ -388,14 +466,16 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
 }
 
 /// Reads a duration from now on, such as "for 2 hours".
-pub(super) fn read_duration(words: &mut [AskWord], slots: &mut SlotValues) {
+pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
     let text = |at: usize| text_at(&texts, at);
     for at in 0..texts.len() {
         if words.get(at).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
-        let Some((seconds, length)) = read_span(text(at), text(at + 1), text(at + 2)) else { continue };
+        let until = seconds_until(&texts, at, context.now, context.zone).filter(|_| slots.keys.is_empty());
+        let found = until.or_else(|| read_span(text(at), text(at + 1), text(at + 2)));
+        let Some((seconds, length)) = found else { continue };
         slots.seconds = Some(seconds);
         mark_all(words, at, length, SlotKind::Duration);
         return;

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::config_keys::read_key;
 use super::config_values::read_value;
-use super::counts::read_count;
+use super::counts::{read_count, read_single};
 use super::identifiers::{read_codes, read_ids, read_sign_in_code, read_versions};
 use super::names::{read_component, read_workflow};
 use super::periods::{read_duration, read_period};
@@ -29,8 +29,9 @@ pub(crate) fn read_slots(
     read_workflow(words, context, &mut slots);
     read_key(words, context, &mut slots);
     read_count(words, &mut slots);
+    read_single(words, &mut slots);
     read_period(words, today, &mut slots);
-    read_duration(words, &mut slots);
+    read_duration(words, context, &mut slots);
     read_value(words, context, &mut slots);
     read_component(words, context, &mut slots);
     read_symbols(words, context, &mut slots);

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::values::SlotValues;
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
+use crate::ask::vocabulary::is_common_word;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 use crate::ask::word_lists::WordList;
 use botops_core::text::is_symbol;
@@ -70,16 +71,30 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 || word.is(WordConcept::Performance)
                 || word.is(WordConcept::Trade)
         }) || asks_how_it_did(words);
+        if let Some(pair) = small_pair(bare).filter(|_| word.concepts.is_empty()) {
+            let known = context.symbols.iter().find(|symbol| symbol.eq_ignore_ascii_case(&pair));
+            slots.symbols.push(known.cloned().unwrap_or(pair));
+            mark_slot(words, at, SlotKind::Symbol);
+            continue;
+        }
         if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading || is_pair(bare))
         {
             slots.symbols.push(bare.to_owned());
             mark_slot(words, at, SlotKind::Symbol);
             continue;
         }
-        if !is_word(bare) {
+        let is_long_name = (7..=12).contains(&bare.len()) && bare.chars().all(|c| c.is_ascii_alphabetic());
+        if !is_word(bare) && !is_long_name {
             continue;
         }
-        let upper = bare.to_uppercase();
+        let lower = bare.to_lowercase();
+        let named = WordList::SymbolNames.phrases().iter().filter_map(|entry| entry.split_once('='));
+        let called =
+            named.into_iter().find(|(name, _)| *name == lower || lower.strip_suffix('s') == Some(name));
+        let upper = called.map_or_else(|| bare.to_uppercase(), |(_, symbol)| symbol.to_owned());
+        let bare = if called.is_some() { upper.as_str() } else { bare };
+        let is_ticker = called.is_some() || WordList::KnownTickers.contains(&lower);
+        let is_word_too = WordList::WordTickers.contains(&lower) && word.raw == lower;
         let known = context.symbols.iter().find(|symbol| *symbol == bare);
         let known = known.or_else(|| context.symbols.iter().find(|symbol| symbol.eq_ignore_ascii_case(bare)));
         let known = known.or_else(|| only_pair_of(bare, &context.symbols));
@@ -99,16 +114,45 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         });
         let before_noun = word.concepts.is_empty()
             && is_before_noun
-            && (2..=4).contains(&letters.len())
+            && (2..=5).contains(&letters.len())
+            && !is_common_word(&lower)
             && !WordList::NoSymbols.contains(&upper);
         let next_is_unknown = words
             .get(at + 1)
             .is_some_and(|next| next.slot.is_none() && next.concepts.is_empty() && next.weight > 0.3);
-        let is_after_hint = is_after_hint && !next_is_unknown;
+        let is_after_hint = is_after_hint && !next_is_unknown && !is_common_word(&lower);
+        // "The risk" and "my host" are no symbols, whatever they are.
+        let needs_more = at > 0
+            && words.get(at - 1).is_some_and(|word| {
+                matches!(
+                    word.lower.as_str(),
+                    "the" | "my" | "our" | "about" | "with" | "from" | "any" | "is" | "did"
+                )
+            });
         let after_hint = before_noun
-            || word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
+            || word.concepts.is_empty()
+                && (2..=5).contains(&letters.len())
+                && is_after_hint
+                && is_about_trading
+                && (is_ticker || !needs_more);
         let knows = known.is_some() && (word.concepts.is_empty() || bare == upper);
+        // "The orders of Reliance": better a name that nobody has than the orders of all.
+        let is_name = at > 0
+            && word.raw.starts_with(|c: char| c.is_ascii_uppercase())
+            && bare.len() >= 3
+            && bare.len() <= 12
+            && is_about_trading
+            && word.concepts.is_empty()
+            && !is_common_word(&lower)
+            && !WordList::NoSymbols.contains(&upper)
+            && words
+                .get(at - 1)
+                .is_some_and(|before| matches!(before.lower.as_str(), "of" | "for" | "in" | "on"));
         if knows
+            || is_name
+            || is_ticker
+                && !is_word_too
+                && (word.concepts.is_empty() || word.certainty < 1.0 || called.is_some())
             || has_dollar
             || (is_capital
                 && !shouted
@@ -119,6 +163,15 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             mark_slot(words, at, SlotKind::Symbol);
         }
     }
+}
+
+/// `ETH/USD` for "eth/usd" and "eth-usdt": a known coin and what it is counted in.
+fn small_pair(word: &str) -> Option<String> {
+    let lower = word.to_lowercase();
+    let (base, quote) = lower.split_once(['/', '-'])?;
+    let is_quote = matches!(quote, "usd" | "usdt" | "usdc" | "eur" | "btc" | "eth" | "gbp" | "busd" | "dai");
+    (WordList::KnownTickers.contains(base) && is_quote && word == lower)
+        .then(|| format!("{}/{}", base.to_uppercase(), quote.to_uppercase()))
 }
 
 /// The one pair that is of this coin: `BTC/USDT` for `BTC`. Of two nobody says which is meant.
