@@ -96,6 +96,12 @@ const TEENS: [&str; 10] = [
 ];
 const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
+/// The number that one word up to twenty names, in small letters.
+pub(super) fn small_number(word: &str) -> Option<usize> {
+    let place = |names: &[&str]| names.iter().position(|name| *name == word);
+    place(&UNITS).or_else(|| place(&TEENS).map(|teen| teen + 10)).or((word == "twenty").then_some(20))
+}
+
 /// Numbers as they are spoken, in digits: `22` for "twenty two", `207` for "two oh seven", `8:30` for "half past eight",
 /// `BRK_002` for "b r k underscore zero zero two".
 fn spoken_numbers(pieces: &[String]) -> Vec<String> {
@@ -135,9 +141,7 @@ fn spoken_numbers(pieces: &[String]) -> Vec<String> {
         // "Version eleven", "run three".
         let is_named = at > 0
             && matches!(word(at - 1), "version" | "revision" | "run" | "alert" | "incident" | "config");
-        let small = place(&UNITS, at)
-            .or_else(|| place(&TEENS, at).map(|teen| teen + 10))
-            .or((word(at) == "twenty").then_some(20));
+        let small = small_number(word(at));
         if let Some(number) =
             small.filter(|number| is_named && *number > 0 && place(&UNITS, at + 1).is_none())
         {

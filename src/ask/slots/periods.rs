@@ -8,6 +8,7 @@ use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, read_joined_
 use super::days_named::{month_of, named_period, seconds_until, usual_time};
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::context::AskContext;
+use crate::ask::spelling::small_number;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
 /// Reads the period of the past that the text names.
@@ -313,33 +314,10 @@ impl DayStarts {
 
 /// Reads a small number in digits or in words.
 pub(super) fn read_number(word: &str) -> Option<u32> {
-    const NAMES: [&str; 21] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-    ];
     if let Ok(number) = word.parse() {
         return Some(number);
     }
-    let named = NAMES.iter().position(|name| *name == word).and_then(|place| u32::try_from(place).ok());
+    let named = small_number(word).and_then(|number| u32::try_from(number).ok());
     named.or(match word {
         "a" | "an" => Some(1),
         "couple" => Some(2),

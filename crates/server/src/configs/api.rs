@@ -8,20 +8,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use botops_core::reason::checked_reason;
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
-use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
+use super::audit::{AuditHead, MOST_RECORDS};
 use super::change_lines::ChangePage;
 use super::current::{CurrentConfigView, SyncState};
 use super::document::{ConfigChange, ValidationLevel, WrittenValue};
 use super::handle::Configs;
 use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
-    AcceptAuditRequest, ApplyConfigRequest, AuditPageQuery, ConfigAuditView, ConfigDiffView,
+    AcceptAuditRequest, ApplyConfigRequest, AuditPageQuery, AuditProof, ConfigAuditView, ConfigDiffView,
     ConfigDryRunQuery, ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery,
     RollbackConfigRequest, TransactionWaitQuery, ValidateConfigQuery,
 };
@@ -462,22 +459,6 @@ async fn list_config_audit(
     Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 
-/// What a verdict on the audit means, for whoever reads it alone.
-const WHAT_THE_AUDIT_PROVES: &str = "No line was changed, moved or taken out by anybody without the audit's key. Whoever has the \
-     key and the folder could write all of it anew: note `head` somewhere else, and compare.";
-
-/// A verdict on the audit, with when it was reached and what it proves.
-#[derive(Debug, Serialize, ToSchema)]
-struct AuditProof {
-    /// What was found.
-    #[serde(flatten)]
-    verdict: AuditVerdict,
-    /// When the file was read (UTC).
-    checked_at: DateTime<Utc>,
-    /// What the verdict proves, and what it does not.
-    proves: &'static str,
-}
-
 /// Is the audit as it was written?
 ///
 /// Reads the whole file. A line that is changed, missing, moved or not ours is named by its number, and config
@@ -485,11 +466,10 @@ struct AuditProof {
 #[utoipa::path(get, path = "/api/v1/config/audit/verify", tag = "config", security(("api_key" = ["read"])),
     responses((status = 200, description = "The verdict", body = AuditProof,
         example = json!({"valid": true, "records": 42, "head": {"seq": 42, "mac": "…"}, "first_bad_seq": null, "reason": null,
-            "checked_at": "2026-03-02T14:00:00Z", "proves": WHAT_THE_AUDIT_PROVES}))))]
+            "checked_at": "2026-03-02T14:00:00Z", "proves": AuditProof::PROVES}))))]
 async fn verify_config_audit(State(configs): State<Configs>) -> Result<Response, Error> {
     let verdict = configs.verify_audit().await?;
-    let view = AuditProof { verdict, checked_at: Utc::now(), proves: WHAT_THE_AUDIT_PROVES };
-    Ok(with_audit_head(&configs, botops_http::json(&view)))
+    Ok(with_audit_head(&configs, botops_http::json(&AuditProof::of(verdict))))
 }
 
 /// Go on after the audit was changed

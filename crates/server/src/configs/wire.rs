@@ -1,11 +1,12 @@
 //! What the config's routes take and answer beside the views of the feature itself: requests, queries, pages.
 
 use botops_core::exact_number::whole_number;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::audit::AuditHead;
+use super::audit::{AuditHead, AuditVerdict};
 use super::document::{ChangeRisk, ConfigFinding, DiffLine, ValidationLevel, WrittenValue};
 use super::transaction::ConfirmMode;
 use super::versions::VersionSummaryView;
@@ -228,4 +229,27 @@ pub(super) struct AcceptAuditRequest {
     /// What was found out about the change, for the audit: 3 to 500 characters.
     #[schema(min_length = 3, max_length = 500)]
     pub reason: String,
+}
+
+/// A verdict on the audit, with when it was reached and what it proves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditProof {
+    /// What was found.
+    #[serde(flatten)]
+    verdict: AuditVerdict,
+    /// When the file was read (UTC).
+    checked_at: DateTime<Utc>,
+    /// What the verdict proves, and what it does not.
+    proves: &'static str,
+}
+
+impl AuditProof {
+    /// What a verdict means, for whoever reads it alone.
+    pub(super) const PROVES: &str = "No line was changed, moved or taken out by anybody without the audit's key. Whoever has the \
+     key and the folder could write all of it anew: note `head` somewhere else, and compare.";
+
+    /// A verdict that was reached now.
+    pub(super) fn of(verdict: AuditVerdict) -> Self {
+        Self { verdict, checked_at: Utc::now(), proves: Self::PROVES }
+    }
 }

@@ -206,6 +206,7 @@ mod tests {
     fn what_is_lost_repeated_or_out_of_order_is_told_once() {
         assert_eq!(taken(&mut None, &[500, 501]), (vec![500, 501], vec![]), "what came earlier is no loss");
         assert_eq!(taken(&mut None, &[0, 1, 2]).0, [0, 1, 2], "numbers may begin with 0");
+        assert_eq!(taken(&mut None, &[1, 0, 2]).0, [1, 2], "before 1 nothing is missing");
         let lost = Lost { after: 1, count: 2 };
         assert_eq!(
             taken(&mut None, &[1, 4, 4, 3, 3]),
