@@ -168,7 +168,7 @@ fn error_code_markdown(view: &ErrorCodeView) -> String {
 /// The routes of the manual.
 pub(crate) fn routes() -> FeatureRoutes<Manual> {
     FeatureRoutes::new([
-        routes!(list_error_codes),
+        routes!(list_error_codes.refuses(ArgumentInvalid)),
         routes!(get_error_code.refuses(ErrorCodeUnknown)),
         routes!(get_error_code_short.refuses(ErrorCodeUnknown)),
         routes!(get_front_page),

@@ -48,7 +48,11 @@ async fn a_silence_is_tried_first_and_said_in_minutes() {
         json!({"matchers": [{"name": "component", "value": "bot"}], "minutes": 30, "reason": "known"});
     let path = "/api/v1/health/silences";
     let (status, tried) = botops.send(Method::POST, &format!("{path}?dry_run=true"), &silence).await;
-    assert_eq!((status, &tried["state"]), (200, &json!("active")), "{tried:#}");
+    assert_eq!(
+        (status, &tried["state"], &tried["dry_run"]),
+        (200, &json!("active"), &json!(true)),
+        "{tried:#}"
+    );
     assert_eq!(get(&botops, path).await["items"], json!([]), "a dry run adds nothing");
     let (status, added) = botops.send(Method::POST, path, &silence).await;
     assert_eq!(status, 201, "{added:#}");

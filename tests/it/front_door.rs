@@ -68,6 +68,9 @@ async fn whoever_is_refused_is_pointed_to_the_guide_or_to_the_call_at_hand() {
         let called = path.split('?').next().unwrap();
         assert_eq!(part["paths"][called]["get"]["operationId"], operation);
     }
+    // Not 57 KB of codes for somebody who means one of them.
+    let (status, problem) = running.get("/api/v1/errors/catalogue?code=BRK_008").await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("?code")), "{problem:#}");
     let (status, problem) = running.send(Method::POST, "/api/v1/events", &json!({})).await;
     assert_eq!((status, &problem["next_actions"][0]["path"]), (405, &json!("/llms.txt")), "{problem:#}");
     running.stop().await;

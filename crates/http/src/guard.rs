@@ -215,8 +215,12 @@ impl RequestGuard {
     ) -> Result<AdmittedRequest<'guard>, Error> {
         let headers = request.headers();
         let scope = match operation {
-            Some(ApiOperation { scope: None, .. }) => {
+            Some(open @ ApiOperation { scope: None, .. }) => {
                 check_form(operation, headers)?;
+                // Probes and scrapers add parameters of their own; who reads the catalogue means something by them.
+                if request.uri().path().starts_with("/api/v1/errors/") {
+                    open.check_query(request.uri().query().unwrap_or_default())?;
+                }
                 return Ok(AdmittedRequest { known: None, left: None });
             }
             Some(operation @ ApiOperation { ticket: true, .. }) if has_ticket(request) => {

@@ -40,7 +40,7 @@ pub struct AtRiskView {
     /// Those that are worth most, at most three; left out when there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub positions: Vec<PositionAtRisk>,
-    /// Why exits may be kept back; left out when no position is past its stop.
+    /// Why exits may be kept back now, stops included; left out when nothing keeps them back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exits_kept_back_by: Vec<&'static str>,
 }
@@ -81,9 +81,6 @@ pub(super) fn assess(moment: &StateMoment<'_>) -> Option<AtRiskView> {
     past.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.symbol.cmp(&b.1.symbol)));
     view.position_count = past.len();
     view.positions = past.into_iter().filter_map(|(_, position)| named(position)).take(NAMED).collect();
-    if view.position_count == 0 {
-        view.exits_kept_back_by.clear();
-    }
     Some(view)
 }
 

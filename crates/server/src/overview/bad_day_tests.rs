@@ -4,6 +4,8 @@ use botops_contract::{BotReport, BreakerState, SessionPhase};
 use rust_decimal::Decimal;
 
 use super::model::OverviewExtras;
+use botops_core::error::NextAction;
+
 use super::tests::{an_incident, broken_component, render, seen_with};
 
 const REASON: &str = "the fund manager wants no trades before the rate decision; ask Maria";
@@ -26,6 +28,7 @@ fn halted(report: &mut BotReport) {
         other
     });
     report.positions.as_mut().unwrap().extend(others);
+    report.performance.total_unrealized_pl = None;
 }
 
 #[test]
@@ -38,6 +41,13 @@ fn a_halt_with_positions_past_their_stop_is_told_whole() {
         incidents: (0..2)
             .map(|_| an_incident("system_resources is CRITICAL".to_owned(), "look at it".to_owned()))
             .collect(),
+        incident_actions: vec![NextAction {
+            operation: "get_incident".to_owned(),
+            method: "GET".to_owned(),
+            path: "/api/v1/incidents/inc-1041".to_owned(),
+            body: None,
+            scope: Some("read".to_owned()),
+        }],
         ..OverviewExtras::default()
     };
     let summary = render(&seen_with(halted), &extras);
@@ -48,4 +58,6 @@ fn a_halt_with_positions_past_their_stop_is_told_whole() {
     let shown = |what: &str| summary[what].as_array().unwrap().len();
     assert!(shown("not_green") >= 1 && shown("incidents") >= 1, "{summary:#}");
     assert!(shown("recent_errors") >= 1, "{summary:#}");
+    // Who halted it comes before an incident that has nothing to do with that.
+    assert_eq!(summary["next_actions"][0]["path"], "/api/v1/events?kind=control&limit=5", "{summary:#}");
 }

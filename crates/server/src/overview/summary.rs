@@ -370,14 +370,20 @@ fn who_commanded() -> NextAction {
 }
 
 /// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
-fn next_actions(moment: &StateMoment<'_>, has_room_to_look: bool, has_room_to_ask: bool) -> Vec<NextAction> {
+fn next_actions(
+    moment: &StateMoment<'_>,
+    has_room_to_look: bool,
+    has_room_for_both: bool,
+) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
     let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
     let is_free = moment.extras.workflow.is_none();
     let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
-    if is_halted_by_operator(moment) && has_room_to_ask {
+    let asks_who = is_halted_by_operator(moment) && has_room_to_look;
+    if asks_who {
         actions.push(who_commanded());
     }
+    let has_room_to_look = has_room_to_look && (has_room_for_both || !asks_who);
     for action in &moment.extras.incident_actions {
         let is_change = action.method != "GET";
         let is_wanted = if is_change { is_free } else { has_room_to_look };

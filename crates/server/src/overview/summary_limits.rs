@@ -47,7 +47,7 @@ const ROOMY_TEXT: usize = 60;
 // Whole entries leave before every text is cut short: what is left out is counted, and a remedy cut in half is none. What is
 // wrong now stays longer than what failed before, and both longer than the positions.
 #[rustfmt::skip]
-pub(super) const LIMITS: [SummaryLimits; 14] = [
+pub(super) const LIMITS: [SummaryLimits; 15] = [
     // positions, errors, health, incidents, brief, error text, warnings, text, code
     row([5, 2, 3, 2, 40, 45, 8, ROOMY_TEXT, WHOLE_CODE]),
     row([3, 2, 3, 2, 32, 45, 8, 56, WHOLE_CODE]),
@@ -57,6 +57,7 @@ pub(super) const LIMITS: [SummaryLimits; 14] = [
     row([1, 1, 1, 1, 20, 30, 4, 40, WHOLE_CODE]),
     row([0, 1, 2, 1, 16, 24, 4, 36, WHOLE_CODE]),
     row([0, 1, 1, 1, 16, 24, 4, 32, WHOLE_CODE]),
+    row([0, 1, 1, 1, 12, 16, 3, 28, WHOLE_CODE]),
     row([0, 1, 1, 0, 12, 24, 3, 28, WHOLE_CODE]),
     row([0, 1, 1, 0, 8, 14, 2, 20, WHOLE_CODE]),
     row([0, 1, 0, 0, 0, 8, 2, 12, WHOLE_CODE]),

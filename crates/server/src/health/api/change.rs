@@ -212,6 +212,9 @@ struct SilenceView {
     reason: String,
     /// `pending`, `active` or `expired`.
     state: &'static str,
+    /// `true` in the answer to a dry run: it was not added; left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dry_run: Option<bool>,
     /// The open alerts that its matchers match now, whether it has begun or not.
     matches_now: SilenceReach,
     /// What may not be meant, such as a component that is not watched; empty otherwise.
@@ -222,7 +225,7 @@ impl SilenceView {
     fn of(health: &Health, silence: Silence) -> Self {
         let (matches_now, warnings) = health.silence_reach(&silence);
         let reason = silence.comment.clone();
-        Self { state: silence.state(Utc::now()), silence, reason, matches_now, warnings }
+        Self { state: silence.state(Utc::now()), silence, reason, dry_run: None, matches_now, warnings }
     }
 }
 
@@ -408,7 +411,7 @@ async fn add_health_silence(
     };
     if query.dry_run {
         health.check_silence(&silence)?;
-        return Ok(json(&SilenceView::of(&health, silence)));
+        return Ok(json(&SilenceView { dry_run: Some(true), ..SilenceView::of(&health, silence) }));
     }
     let silence = health.add_silence(silence).await?;
     Ok(json_with_status(StatusCode::CREATED, &SilenceView::of(&health, silence)))
