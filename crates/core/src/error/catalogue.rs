@@ -457,7 +457,7 @@ catalogue! {
         "it may or may not have been carried out",
         "Read the state. botops asks the bot what became of a command and tells it as a second `control` event with this \
          command id (`GET events?kind=control`). Send the same again with the same `Idempotency-Key` only if it is still \
-         wanted: the bot acts once, and now if it never got the first.",
+         wanted: the bot acts once, and now if it never got the first. Once the ending is known, the key tells it.",
         next: [("get_state", "GET", "/api/v1/state", "read"), EVENTS];
     BotRefused = "BOT_003", 409, TradingError, Medium, Refetch,
         "the bot refused",
