@@ -120,7 +120,7 @@ impl<'a> SummarySource<'a> {
         let hello = self.moment.snapshot.hello.as_deref();
         // An open breaker has the code of its failure and its remedy: where room is short, that is enough.
         let told = breaker
-            .filter(|_| limits.once && state.health.circuit_breaker_active == Some(true))
+            .filter(|_| limits.says_once() && state.health.circuit_breaker_active == Some(true))
             .and_then(|breaker| Some((breaker_code(breaker, hello)?, breaker.since?.trunc_subsecs(0))));
         let is_told = |one: &&RepeatedError<'_>| {
             let at = one.newest.at().map(|at| at.trunc_subsecs(0));
@@ -221,7 +221,7 @@ impl<'a> SummarySource<'a> {
             incidents,
             next_actions: next_actions(self.moment, limits.incidents > 0, limits.positions > 0),
         };
-        let said_before = if limits.once { say_once(&mut view) } else { 0 };
+        let said_before = if limits.says_once() { say_once(&mut view) } else { 0 };
         view.untrusted = list_untrusted(&view);
         view.omitted = self.list_omitted(&view, said_before, clipper.cut, brief.cut);
         view

@@ -30,15 +30,19 @@ pub(super) struct SummaryLimits {
     /// Tokens for a code of a failure. It is what a reader looks up, so it is whole as long as anything else is: no sign
     /// of ASCII costs more than one.
     pub(super) code: usize,
-    /// A text that stands in several places is whole in one of them, and the others name it.
-    pub(super) once: bool,
+}
+
+impl SummaryLimits {
+    /// Whether a text that stands in several places is whole in one of them alone, and the others name it.
+    pub(super) fn says_once(&self) -> bool {
+        self.text < ROOMY_TEXT
+    }
 }
 
 const fn row(
     [positions, errors, health, incidents, brief, error_text, warnings, text, code]: [usize; 9],
 ) -> SummaryLimits {
-    let once = text < ROOMY_TEXT;
-    SummaryLimits { positions, errors, health, incidents, brief, error_text, warnings, text, code, once }
+    SummaryLimits { positions, errors, health, incidents, brief, error_text, warnings, text, code }
 }
 
 /// Texts may repeat each other where each may have so many tokens.
