@@ -32,6 +32,8 @@ pub struct ApiOperation {
     pub(super) shapes: bool,
     /// Whether its handler reads the parameter `fields` itself.
     pub(super) own_fields: bool,
+    /// Whether a query parameter that is not documented is refused.
+    pub(super) checks_query: bool,
     /// Names of the documented query parameters.
     query: Vec<String>,
     /// The documented error codes, as text.
@@ -199,6 +201,7 @@ impl ApiOperation {
             json_rpc: row.json_rpc,
             shapes: row.shapes,
             own_fields: row.own_fields,
+            checks_query: row.checks_query(),
             query: row.query.clone(),
             #[cfg(debug_assertions)]
             codes: row.codes.clone(),
@@ -213,12 +216,12 @@ impl ApiOperation {
         self.ready.is_none()
     }
 
-    /// Refuses a query parameter that the operation does not have. Not called for operations without a key.
+    /// Refuses a query parameter that the operation does not have, unless it takes any.
     ///
     /// # Errors
     /// [`Code::ArgumentInvalid`] with the parameter and the known ones.
     pub(super) fn check_query(&self, query: &str) -> Result<(), Error> {
-        check_query(query, &self.query)
+        if self.checks_query { check_query(query, &self.query) } else { Ok(()) }
     }
 
     /// Whether the API document lists this code for the operation.
@@ -362,6 +365,12 @@ impl OperationTableRow {
             query: in_query.filter_map(|parameter| text(&parameter["name"])).collect(),
             codes: codes.into_iter().flatten().filter_map(text).collect(),
         })
+    }
+
+    /// Probes, scrapers and links to pages add parameters of their own, and those operations cannot fail by an
+    /// argument. Who asks for anything else means something by what they send.
+    fn checks_query(&self) -> bool {
+        self.scope.is_some() || self.codes.iter().any(|code| code == Code::ArgumentInvalid.row().code)
     }
 
     fn read(line: &str) -> Option<Self> {

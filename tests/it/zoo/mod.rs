@@ -132,6 +132,11 @@ fn lasting(mut summary: Value) -> Value {
                         members.insert(name.to_owned(), json!("…"));
                     }
                 }
+                // The day that a report of now stands for; another date is the bot's own word.
+                let today = chrono::Utc::now().to_string();
+                if members.get("date").and_then(Value::as_str).is_some_and(|date| today.starts_with(date)) {
+                    members.insert("date".to_owned(), json!("today"));
+                }
                 members.values_mut().for_each(strip);
             }
             Value::Array(items) => items.iter_mut().for_each(strip),
