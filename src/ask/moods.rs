@@ -199,6 +199,7 @@ fn begins_a_clause(words: &[String]) -> bool {
         || starts_with_any(rest, WordList::Manners)
         || starts_with_any(words, WordList::Manners)
         || starts_with_any(words, WordList::Purposes)
+        || prefix_of(rest, WordList::WishOpeners) >= CLAUSE_WORDS
         || is_verb_of_an_order(first)
 }
 

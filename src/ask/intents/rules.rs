@@ -263,7 +263,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("health_wait", "say when it works again", [[C::Alive, C::Okay, C::Health, C::Recovery, C::Component, C::Trade, C::Session, C::Resume]], also: [C::Alive, C::Why, C::Okay, C::Health, C::Recovery, C::Component, C::Who, C::Doing, C::Alert, C::Probe, C::Silence, C::Resume, C::Session, C::Program], never: [C::Workflow, C::Config, C::Order],
         slots: [SlotKind::Component, SlotKind::Duration], when: asks_to_wait, wait_for_health),
     rule!("alerts", "alerts: firing and recent", [[C::Alert]], also: [C::History, C::Health, C::Active, C::Error, C::Past, C::Why, C::Alive, C::Silence, C::Acknowledge, C::Not], never: [C::Stop], slots: [SlotKind::Component, SlotKind::Period, SlotKind::Count],
-        when: |asked| asked.is_question || !(asked.has(C::Silence) || asked.has(C::Acknowledge)),
+        when: |asked| !(asked.has(C::Health) && asks_to_wait(asked)) && (asked.is_question || !(asked.has(C::Silence) || asked.has(C::Acknowledge))),
         read_alerts),
     rule!("silence", "silence alerts for a while", [[C::Silence, C::Pause, C::Stop, C::Shutdown], [C::Alert, C::Component, C::Health]], also: [C::Error, C::Component, C::Session, C::Breaker, C::Health, C::Alert, C::Metric, C::Performance, C::Age, C::Silence, C::Workflow, C::Order], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period, SlotKind::Key], when: is_order, silence_call),
     rule!("silence", "silence alerts for a while", [[C::Silence]], also: [C::Error, C::Component, C::Session, C::Alert, C::Metric, C::Performance, C::Age, C::Breaker, C::Health, C::Workflow, C::Silence], never: [C::Trade], slots: [SlotKind::Duration, SlotKind::Component, SlotKind::Period, SlotKind::Key], when: is_order, silence_call),
