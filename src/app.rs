@@ -83,6 +83,7 @@ impl App {
         let address = listening.address();
         let tasks = Tasks::new();
         let metrics = Metrics::new();
+        metrics.add_log_losses();
         let lost = lost_store_warning(&settings.data_dir);
         let handles = FeatureHandles::open(&settings, &metrics, &tasks).await?;
         handles.store.seal_if_unusable();

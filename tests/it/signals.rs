@@ -1,4 +1,5 @@
-//! Signals to the real programs: which reopen the logs, which are ignored, and which end the program in order.
+//! Signals to the real programs: which reopen the logs, which are ignored, and which end the program in order; and what
+//! a log on a full disk says once there is room.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,12 @@ const HARMLESS: [Signal; 6] =
     [Signal::USR1, Signal::USR2, Signal::HUP, Signal::ALARM, Signal::PROF, Signal::XFSZ];
 
 fn start(folder: &Path) -> (Process, PathBuf, String) {
+    start_with(folder, &[])
+}
+
+fn start_with(folder: &Path, more: &[(&str, String)]) -> (Process, PathBuf, String) {
     let mut botops = command(&["serve", "--port", "0"]);
+    botops.envs(more.iter().map(|(name, value)| (name, value)));
     botops.current_dir(folder).env("BOT_API_AUTH_TOKEN", KEY);
     botops.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     let botops = Process::spawn(&mut botops);
@@ -75,6 +81,42 @@ async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
     botops.terminate();
     assert_eq!(botops.wait(SOON).code(), Some(0));
     assert!(count(&log, "botops stops") > 0 || count(&log, "stop") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_disk_took_from_the_log_is_counted_and_told_once_there_is_room() {
+    let folder = kit::folder();
+    let control = folder.path().join("full");
+    let (_botops, log, address) = start_with(folder.path(), &kit::full_disk::settings(&control));
+    kit::install_tls();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // Each makes one line in the log.
+    let refused = async || {
+        let answer = client.get(format!("http://{address}/nowhere")).header("x-api-key", KEY).send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), 404, "it serves on");
+    };
+    let logged = || count(&log, "\"error.code\":\"API_001\"");
+    let lost = async || {
+        let metrics = client.get(format!("http://{address}/metrics")).header("x-api-key", KEY).send().await;
+        let text = metrics.unwrap().text().await.unwrap();
+        let line = text.lines().find(|line| line.starts_with("botops_log_lines_lost_total "));
+        line.expect("the counter is there").split_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    refused().await;
+    until("it is logged", SOON, || async { logged() == 1 }).await;
+    assert_eq!(lost().await, 0);
+    kit::full_disk::fill(&control, &log);
+    for _ in 0..5 {
+        refused().await;
+    }
+    until("the losses are counted", SOON, || async { lost().await >= 5 }).await;
+    std::fs::remove_file(&control).unwrap();
+    refused().await;
+    until("the log goes on", SOON, || async { logged() == 2 }).await;
+    let told = lines(&log);
+    let told = told.iter().find(|line| line["target"] == "botops::log").expect("the loss is told");
+    assert!(told["log.lost"].as_u64().unwrap() >= 5, "{told}");
+    assert!(told["message"].as_str().unwrap().contains("No space left"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The JSONL log and the Prometheus metrics of the process.
 //!
 //! The log rotates by day and by size, keeps a bounded number of files, and never makes a request wait: when the disk
-//! is too slow, lines are dropped. What must not be lost goes into the audit or the journal instead. [`reopen_logs`]
+//! is too slow or full, lines are dropped, counted and told. What must not be lost goes into the audit or the journal
+//! instead. [`reopen_logs`]
 //! makes every log file begin anew under its name. On a terminal the same lines are shown in readable form. Metric
 //! handles are looked up at start; a request only adds to them.
 
@@ -23,7 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -81,6 +82,8 @@ pub fn start_logging(
         None => None,
     };
     let (changes, operators_worker) = changes.unzip();
+    let queues = [Some(&writer), changes.as_ref()].into_iter().flatten();
+    QUEUES.lock().unwrap_or_else(PoisonError::into_inner).extend(queues.map(|queue| queue.error_counter()));
     let filter = || EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = tracing_subscriber::fmt::layer()
         .json()
@@ -108,6 +111,18 @@ pub fn start_logging(
     Ok(LogGuard { _worker: worker, _operators: operators_worker })
 }
 
+/// Lines that no log file of this process took, and the queues in front of the files, which count what had no room in
+/// them. Statics, since what is logged belongs to the process and not to a part of it.
+static UNWRITTEN_LINES: AtomicU64 = AtomicU64::new(0);
+static QUEUES: Mutex<Vec<ErrorCounter>> = Mutex::new(Vec::new());
+
+/// How many log lines of this process were lost so far: the disk was too slow for them, or did not take them.
+pub fn lost_log_lines() -> u64 {
+    let queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let dropped = queues.iter().fold(0_u64, |sum, queue| sum.saturating_add(queue.dropped_lines() as u64));
+    dropped.saturating_add(UNWRITTEN_LINES.load(Ordering::Relaxed))
+}
+
 /// How often reopening was asked for. A static, since the signal that asks for it concerns the whole process.
 static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
@@ -129,6 +144,8 @@ pub struct LogFile {
     size: u64,
     day: NaiveDate,
     opening: u64,
+    /// Whether a line was written in part.
+    is_torn: bool,
 }
 
 impl LogFile {
@@ -143,7 +160,7 @@ impl LogFile {
         let metadata = file.metadata()?;
         let (today, changed) = (Utc::now(), metadata.modified().map(chrono::DateTime::<Utc>::from));
         let day = if metadata.len() == 0 { today } else { changed.unwrap_or(today) }.date_naive();
-        Ok(Self { size: metadata.len(), path, file, day, opening })
+        Ok(Self { size: metadata.len(), path, file, day, opening, is_torn: false })
     }
 
     /// The file's size in bytes and the day of its lines.
@@ -152,7 +169,7 @@ impl LogFile {
         (self.size, self.day)
     }
 
-    /// Appends whole lines.
+    /// Appends whole lines. What was written of lines that did not fit is a line of its own, and spoils no later one.
     ///
     /// # Errors
     /// When the lines cannot be written.
@@ -161,8 +178,26 @@ impl LogFile {
         if self.size == 0 {
             self.day = Utc::now().date_naive();
         }
-        self.file.write_all(lines)?;
-        self.size += lines.len() as u64;
+        if self.is_torn {
+            self.write(b"\n")?;
+            self.is_torn = false;
+        }
+        self.write(lines)
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.size += written as u64;
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    self.is_torn = !bytes.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -210,12 +245,14 @@ struct RollingFile {
     name: &'static str,
     file: LogFile,
     secrets: SecretForms,
+    /// Lines that were not written since the last one that was, and why.
+    unwritten: Option<(u64, String)>,
 }
 
 impl RollingFile {
     fn open(folder: PathBuf, name: &'static str, secrets: SecretForms) -> io::Result<Self> {
         let file = LogFile::open(folder.join(format!("{name}.log")))?;
-        Ok(Self { folder, name, file, secrets })
+        Ok(Self { folder, name, file, secrets, unwritten: None })
     }
 
     fn roll(&mut self) -> io::Result<()> {
@@ -241,15 +278,36 @@ impl RollingFile {
     }
 }
 
-impl Write for RollingFile {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+impl RollingFile {
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let (size, day) = self.file.extent();
         let is_new_day = size > 0 && Utc::now().date_naive() != day;
         if is_new_day || size >= FILE_LIMIT {
             self.roll()?;
         }
-        self.file.append(&self.secrets.blot_out(line))?;
-        Ok(line.len())
+        if let Some((count, why)) = &self.unwritten {
+            let told = serde_json::json!({
+                "timestamp": Utc::now(), "level": "WARN", "target": "botops::log", "log.lost": count,
+                "message": format!("{count} lines of this log could not be written here ({why})"),
+            });
+            self.file.append(format!("{told}\n").as_bytes())?;
+            self.unwritten = None;
+        }
+        self.file.append(&self.secrets.blot_out(line))
+    }
+}
+
+impl Write for RollingFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.put(line) {
+            Ok(()) => Ok(line.len()),
+            Err(error) => {
+                UNWRITTEN_LINES.fetch_add(1, Ordering::Relaxed);
+                let before = self.unwritten.take().map_or(0, |(count, _)| count);
+                self.unwritten = Some((before.saturating_add(1), error.to_string()));
+                Err(error)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -356,6 +414,13 @@ impl Metrics {
         self.on_scrape(move || {
             gauge.set(read());
         });
+    }
+
+    /// Registers the counter of [`lost_log_lines`].
+    pub fn add_log_losses(&self) {
+        let help = "Lines of the logs that were lost, since the disk was too slow or did not take them";
+        let counter = self.add("log_lines_lost", help, Counter::<u64, AtomicU64>::default());
+        self.on_scrape(move || counter.inner().store(lost_log_lines(), Ordering::Relaxed));
     }
 
     /// Runs `refresh` at each scrape, before rendering. For metrics whose numbers are kept elsewhere.
