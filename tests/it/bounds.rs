@@ -265,6 +265,38 @@ async fn a_flood_of_wrong_keys_is_summed_up_and_what_operators_did_has_a_file_of
     assert_eq!((&lines[0]["key.id"], &lines[0]["http.status"]), (&json!("operator"), &json!(200)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_changed_is_in_a_file_of_its_own_and_what_was_only_tried_is_not() {
+    let folder = kit::folder();
+    let botops = BotopsProcess::start(folder.path(), &[]);
+    const SILENCES: &str = "/api/v1/health/silences";
+    let silence = json!({"matchers": [{"name": "component", "op": "=", "value": "bot"}], "minutes": 5, "reason": "a test"});
+    let tool = |name: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}});
+    for (method, path, body) in [
+        (Method::POST, "/api/v1/health/silences?dry_run=true", silence.clone()),
+        (Method::POST, "/mcp", tool("get_summary", json!({}))),
+        (Method::POST, SILENCES, silence),
+        (
+            Method::POST,
+            "/mcp",
+            tool(
+                "control_bot",
+                json!({"verb": "silence", "component": "bot", "minutes": 5, "reason": "another"}),
+            ),
+        ),
+    ] {
+        let (status, body) = botops.send(method, path, &body).await;
+        assert!(status < 500 && body["error"].is_null(), "{path}: {body:#}");
+    }
+    let _ = botops.stop_and_read_log();
+    let operators = std::fs::read_to_string(folder.path().join("botops-data/logs/operators.log")).unwrap();
+    let changed: Vec<String> = operators
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["operation"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(changed, ["add_health_silence"; 2], "{operators}");
+}
+
 /// One address of this machine.
 fn local(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, number).into()

@@ -31,7 +31,6 @@ use super::refusal_log::RefusalLog;
 use super::unfinished_input::UnfinishedInput;
 use super::waiting::{LONGEST_INSIDE_WAIT, LONGEST_WAIT, WaitingRequests};
 use botops_core::error::{Code, Error};
-use botops_core::telemetry::CHANGES_BY_OPERATORS;
 
 /// How long a handler may take, besides what the request asks to wait.
 const DEADLINE: Duration = Duration::from_secs(35);
@@ -125,6 +124,10 @@ impl RequestGuard {
         let origin = self.cors.origin(request.headers());
         let is_json_rpc = methods.is_some_and(PathMethods::is_json_rpc);
         let is_change = !only_reads(request.method());
+        let changes = operation.filter(|operation| {
+            keyed_change::is_change(request.method(), operation.scope)
+                && !keyed_change::is_dry_run(request.uri())
+        });
         let admitted = self.admit(&request, methods, operation, peer);
         let key_id = match &admitted {
             Ok(AdmittedRequest { known: Some(known), .. }) => Some(&*known.actor.key_id),
@@ -148,8 +151,8 @@ impl RequestGuard {
                 refusals: &self.refusals,
             };
             response = place.finish(response);
-        } else if is_change {
-            log_change(id.as_str(), operation, key_id.unwrap_or_default(), &response);
+        } else if let Some(operation) = changes {
+            keyed_change::log_change(id.as_str(), &operation.id, key_id.unwrap_or_default(), &response);
         }
         let headers = response.headers_mut();
         if let Some(left) = left {
@@ -343,25 +346,6 @@ fn without_last_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{path}{query}").parse().ok()
-}
-
-/// One line about a change that was answered, for the log of what operators changed.
-fn log_change(id: &str, operation: Option<&ApiOperation>, key: &str, response: &Response) {
-    let name = operation.map_or("unknown", |operation| &operation.id);
-    let is_replayed = response.headers().contains_key(keyed_change::REPLAYED);
-    let again = if is_replayed { " as before: nothing was done now" } else { "" };
-    let status = response.status().as_u16();
-    tracing::info!(
-        target: CHANGES_BY_OPERATORS,
-        {
-        request.id = id,
-        operation = name,
-        key.id = key,
-        http.status = status,
-        http.replayed = is_replayed
-        },
-        "{name} by {key}: {status}{again}"
-    );
 }
 
 fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(), Error> {

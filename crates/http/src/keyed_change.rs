@@ -25,6 +25,7 @@ use super::read_method::only_reads;
 use botops_core::error::{Code, Effect, Error};
 use botops_core::exact_number::read_exact_json;
 use botops_core::failpoints;
+use botops_core::telemetry::CHANGES_BY_OPERATORS;
 
 /// Says on an answer that it was given before, under the same key.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -221,7 +222,26 @@ impl Drop for RunningClaim {
     }
 }
 
-fn is_dry_run(uri: &Uri) -> bool {
+/// One line about a change that was made, for the log of what operators changed. Dry runs change nothing.
+pub(super) fn log_change(request_id: &str, operation: &str, key_id: &str, response: &Response) {
+    let is_replayed = response.headers().contains_key(REPLAYED);
+    let again = if is_replayed { " as before: nothing was done now" } else { "" };
+    let status = response.status().as_u16();
+    tracing::info!(
+        target: CHANGES_BY_OPERATORS,
+        {
+        request.id = request_id,
+        operation = operation,
+        key.id = key_id,
+        http.status = status,
+        http.replayed = is_replayed
+        },
+        "{operation} by {key_id}: {status}{again}"
+    );
+}
+
+/// Whether a call only says what it would do.
+pub(super) fn is_dry_run(uri: &Uri) -> bool {
     uri.query().unwrap_or_default().split('&').any(|pair| pair == "dry_run=true")
 }
 
