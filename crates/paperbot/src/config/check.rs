@@ -146,6 +146,9 @@ mod tests {
             positions: vec![("SPY".to_owned(), rust_decimal::Decimal::from(6_000))],
             equity: rust_decimal::Decimal::from(100_000),
             daily_pl_since_reset: rust_decimal::Decimal::from(-600),
+            day_part: rust_decimal::Decimal::new(-6, 3),
+            drawdown: rust_decimal::Decimal::new(-15, 3),
+            losses_in_a_row: 2,
         };
         let codes = |change: &dyn Fn(&mut Value)| -> Vec<String> {
             let mut document = running.clone();
@@ -166,6 +169,16 @@ mod tests {
             codes(&|d| d["risk_management"]["daily_loss_limit"] = json!(-400)),
             ["would_trip_breaker"]
         );
+        for (pointer, opens, holds) in [
+            ("/circuit_breaker_thresholds/daily_loss", json!(-0.005), json!(-0.007)),
+            ("/risk_management/max_daily_loss_pct", json!(0.6), json!(0.7)),
+            ("/circuit_breaker_thresholds/max_drawdown", json!(-0.015), json!(-0.016)),
+            ("/risk_management/max_consecutive_losses", json!(2), json!(3)),
+        ] {
+            let set = |value: &Value| codes(&|d| *d.pointer_mut(pointer).unwrap() = value.clone());
+            assert_eq!(set(&opens), ["would_trip_breaker"], "{pointer}");
+            assert_eq!(set(&holds), Vec::<String>::new(), "{pointer}");
+        }
         assert_eq!(codes(&|d| drop(d["targets"].as_array_mut().unwrap().remove(0))), ["positions_block"]);
         let zone = |d: &mut Value| d["trading"]["hours"]["timezone"] = json!("Mars/Olympus");
         assert_eq!(codes(&zone), ["zone_unknown"]);

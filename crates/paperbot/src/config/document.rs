@@ -287,6 +287,12 @@ pub(crate) struct CheckFacts {
     pub equity: Decimal,
     /// Today's profit and loss as the breaker counts it: without what was lost before its last reset.
     pub daily_pl_since_reset: Decimal,
+    /// The same as a part of the equity with which the day began.
+    pub day_part: Decimal,
+    /// Fall from the highest equity, as a part of it.
+    pub drawdown: Decimal,
+    /// Trades in a row that lost money.
+    pub losses_in_a_row: u32,
 }
 
 impl BotConfig {
@@ -383,6 +389,7 @@ impl BotConfig {
             ),
             "use a lower limit, or wait for the next trading day",
         );
+        self.check_against_losses(facts, found);
         let fix = "use a larger limit, or close the position first";
         for (symbol, cost) in &facts.positions {
             found.require(
@@ -401,6 +408,43 @@ impl BotConfig {
                 fix,
             );
         }
+    }
+
+    /// The limits on losses other than the amount of a day, by the numbers that the breaker itself counts.
+    fn check_against_losses(&self, facts: &CheckFacts, found: &mut ViolationList) {
+        let (risk, thresholds) = (&self.risk_management, &self.circuit_breaker_thresholds);
+        let zero = Decimal::ZERO;
+        let percent = |part: Decimal| (part * Decimal::ONE_HUNDRED).round_dp(2);
+        let day_limit = -risk.max_daily_loss_pct / Decimal::ONE_HUNDRED;
+        let opens = |counted: Decimal, limit: Decimal| counted < zero && counted <= limit;
+        let of_day = format!(
+            "the day stands at {} % of the equity: the breaker would open at once",
+            percent(facts.day_part)
+        );
+        let wait = "use a wider limit, or wait for the next trading day";
+        for (limit, pointer) in [
+            (day_limit, "/risk_management/max_daily_loss_pct"),
+            (thresholds.daily_loss, "/circuit_breaker_thresholds/daily_loss"),
+        ] {
+            found.require(!opens(facts.day_part, limit), pointer, "would_trip_breaker", of_day.clone(), wait);
+        }
+        found.require(
+            !opens(facts.drawdown, thresholds.max_drawdown),
+            "/circuit_breaker_thresholds/max_drawdown",
+            "would_trip_breaker",
+            format!(
+                "the equity is {} % below its peak already: the breaker would open at once",
+                percent(facts.drawdown.abs())
+            ),
+            "use a wider limit",
+        );
+        found.require(
+            facts.losses_in_a_row == 0 || facts.losses_in_a_row < risk.max_consecutive_losses,
+            "/risk_management/max_consecutive_losses",
+            "would_trip_breaker",
+            format!("{} trades in a row lost money: the breaker would open at once", facts.losses_in_a_row),
+            "use a higher number, or wait for a trade that wins",
+        );
     }
 
     /// What it may be wise to look at again, although the bot would run it.

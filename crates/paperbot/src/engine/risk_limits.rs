@@ -30,11 +30,33 @@ fn percent(part: Decimal) -> Decimal {
     (part * Decimal::ONE_HUNDRED).round_dp(2)
 }
 
+/// How near the account is to the limits on losses. All zero before the first trading day.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct CountedLosses {
+    /// Profit and loss of the day without what was lost before the last reset, as a part of the equity it began with.
+    pub day: Decimal,
+    /// Fall from the highest equity, as a part of it; never above zero while that is known.
+    pub drawdown: Decimal,
+    /// Trades in a row that lost money.
+    pub in_a_row: u32,
+}
+
+/// What counts against the limits now.
+pub(super) fn counted_losses(book: &AccountBook, prices: &SymbolPrices) -> CountedLosses {
+    let Some((_, began_with)) = book.day else { return CountedLosses::default() };
+    let part = |amount: Decimal, of: Decimal| if of.is_zero() { Decimal::ZERO } else { amount / of };
+    CountedLosses {
+        day: part(book.daily_pl_since_reset(prices), began_with),
+        drawdown: part(book.equity(prices) - book.peak, book.peak),
+        in_a_row: book.track.losses_in_a_row(),
+    }
+}
+
 fn crossed_daily_loss(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
     let risk = &config.risk_management;
-    let (day, began_with) = book.day?;
+    let (day, _) = book.day?;
     let loss = book.daily_pl_since_reset(prices);
-    let share = if began_with.is_zero() { Decimal::ZERO } else { loss / began_with };
+    let share = counted_losses(book, prices).day;
     let source = "daily_loss";
     if loss <= risk.daily_loss_limit {
         let (loss, limit) = (loss.round_dp(2), risk.daily_loss_limit);
@@ -52,8 +74,7 @@ fn crossed_daily_loss(book: &AccountBook, prices: &SymbolPrices, config: &BotCon
 }
 
 fn crossed_drawdown(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
-    let peak = book.peak;
-    let drawdown = if peak.is_zero() { Decimal::ZERO } else { (book.equity(prices) - peak) / peak };
+    let drawdown = counted_losses(book, prices).drawdown;
     let most = config.circuit_breaker_thresholds.max_drawdown;
     (drawdown <= most).then(|| CrossedLimit {
         source: "max_drawdown",

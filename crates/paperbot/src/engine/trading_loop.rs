@@ -19,7 +19,7 @@ use super::order_issuer::OrderIssuer;
 use super::order_planner::{EntryPlan, OrderPlanner};
 use super::order_rejects::OrderRejects;
 use super::planned_line::{OrderDraft, OrderRefusal, PlannedLine, cancel_entry};
-use super::risk_limits::{CrossedLimit, crossed_limit};
+use super::risk_limits::{CrossedLimit, counted_losses, crossed_limit};
 use super::tick_timing::TickTiming;
 use crate::account::book::{BookChange, trading_day};
 use crate::account::effects_log::EffectsLog;
@@ -531,11 +531,15 @@ impl TradingEngine {
             }
         }
         let positions = book.positions.values();
+        let losses = counted_losses(book, prices);
         CheckFacts {
             symbols,
             positions: positions.map(|position| (position.symbol.clone(), position.cost())).collect(),
             equity: book.equity(prices),
             daily_pl_since_reset: book.daily_pl_since_reset(prices),
+            day_part: losses.day,
+            drawdown: losses.drawdown,
+            losses_in_a_row: losses.in_a_row,
         }
     }
 
