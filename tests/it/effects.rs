@@ -310,6 +310,24 @@ async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_run_how_it_end
     until("how it ended is told", SOON, ended).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_which_nobody_knows_whether_it_acted_is_in_the_operators_log() {
+    let pair = Pair::start().await;
+    pair.bot.trades().await;
+    pair.bot.stall("paperbot.request");
+    let sent =
+        pair.request(Method::POST, "/api/v1/control/pause").json(&json!({"reason": "a test of effects"}));
+    let (status, problem) = crate::kit::app::answer(sent).await;
+    assert_eq!((status, &problem["effect"]), (504, &json!("unknown")), "{problem:#}");
+    pair.bot.go_on("paperbot.request");
+    let logs = pair.logs().join("operators.log");
+    let told = || async {
+        let text = std::fs::read_to_string(&logs).unwrap_or_default();
+        text.contains("pause by operator: 504, and whether it was done is not known")
+    };
+    until("it is in the log", SOON, told).await;
+}
+
 /// Starts a paperbot, waits until it trades, and starts botops beside it.
 async fn beside_paperbot() -> (Paperbot, Running) {
     let bot = Paperbot::start(&["--tick", "20ms"]).await;

@@ -140,6 +140,9 @@ impl RequestGuard {
             }
             Err(error) => (refusal(error), None),
         };
+        if let Some(operation) = changes {
+            keyed_change::log_change(id.as_str(), &operation.id, key_id.unwrap_or_default(), &response);
+        }
         if response.status().as_u16() >= 400 {
             let place = FailedRequest {
                 id: id.as_str(),
@@ -151,8 +154,6 @@ impl RequestGuard {
                 refusals: &self.refusals,
             };
             response = place.finish(response);
-        } else if let Some(operation) = changes {
-            keyed_change::log_change(id.as_str(), &operation.id, key_id.unwrap_or_default(), &response);
         }
         let headers = response.headers_mut();
         if let Some(left) = left {

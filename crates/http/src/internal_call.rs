@@ -166,7 +166,7 @@ impl InternalCaller {
             let response = if is_keyed {
                 let is_dry_run = keyed_change::is_dry_run(request.uri());
                 let response = self.shared.keyed.perform(&actor.key_id, &known.id, request, route).await;
-                if response.status().as_u16() < 400 && !is_dry_run {
+                if !is_dry_run {
                     keyed_change::log_change(&actor.request_id, &known.id, &actor.key_id, &response);
                 }
                 response

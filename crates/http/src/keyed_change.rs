@@ -222,11 +222,20 @@ impl Drop for RunningClaim {
     }
 }
 
-/// One line about a change that was made, for the log of what operators changed. Dry runs change nothing.
+/// One line about a change that was made, or of which nobody knows whether it was, for the log of what operators changed.
+/// A refusal that did nothing has none there.
 pub(super) fn log_change(request_id: &str, operation: &str, key_id: &str, response: &Response) {
-    let is_replayed = response.headers().contains_key(REPLAYED);
-    let again = if is_replayed { " as before: nothing was done now" } else { "" };
+    let effect = response.extensions().get::<Error>().map(Error::told_effect);
     let status = response.status().as_u16();
+    let said = match effect {
+        Some(Effect::Unknown) => ", and whether it was done is not known",
+        Some(Effect::Partial) => ", and a part of it was done",
+        Some(Effect::Applied) => ", although it was done",
+        Some(Effect::None) => return,
+        None if status >= 400 => return,
+        None if response.headers().contains_key(REPLAYED) => " as before: nothing was done now",
+        None => "",
+    };
     tracing::info!(
         target: CHANGES_BY_OPERATORS,
         {
@@ -234,9 +243,9 @@ pub(super) fn log_change(request_id: &str, operation: &str, key_id: &str, respon
         operation = operation,
         key.id = key_id,
         http.status = status,
-        http.replayed = is_replayed
+        http.replayed = response.headers().contains_key(REPLAYED)
         },
-        "{operation} by {key_id}: {status}{again}"
+        "{operation} by {key_id}: {status}{said}"
     );
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{define, ended, execute, holding};
 use crate::kit::app::Running;
+use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{ScriptedBot, report};
 use crate::kit::{folder, until};
 use crate::refusals::assert_problem;
@@ -224,4 +225,31 @@ async fn a_restart_that_nobody_could_make_is_refused_before_trading_is_paused() 
     assert!(by_hand.is_empty() || remedy.contains(by_hand), "{refused:#}");
     assert_eq!(commands(&bot), Vec::<String>::new());
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_bot_was_started_is_told_also_once_it_is_gone_and_by_a_later_botops() {
+    let mut bot = Paperbot::start(&[]).await;
+    let socket = bot.socket().display().to_string();
+    let folder = folder();
+    let running = Running::start(folder.path(), &[("BOT_IPC_SOCKET", &socket)]).await;
+    let health = async |running: &Running| running.get("/api/v1/summary").await.1["health_status"].clone();
+    until("the bot is seen", Duration::from_secs(30), || async { health(&running).await != "offline" }).await;
+    bot.kill();
+    until("the bot is gone", Duration::from_secs(30), || async { health(&running).await == "offline" }).await;
+    let refused = async |running: &Running| {
+        let (_, refused) = execute(running, "restart-bot", json!({"reason": "nobody can start it"})).await;
+        assert_problem(&refused, 409, "BOT_020");
+        let by_hand =
+            refused["context"]["by_hand"].as_str().unwrap_or_else(|| panic!("{refused:#}")).to_owned();
+        let remedy = refused["remediation"].as_str().unwrap();
+        assert!(by_hand.contains("paperbot") && remedy.contains(&by_hand), "{refused:#}");
+        assert!(!remedy.contains("kill"), "there is nothing to end: {remedy}");
+        by_hand
+    };
+    let told = refused(&running).await;
+    running.stop().await;
+    let later = Running::start(folder.path(), &[("BOT_IPC_SOCKET", &socket)]).await;
+    assert_eq!(refused(&later).await, told);
+    later.stop().await;
 }

@@ -28,6 +28,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// The log folder of the newest start of botops.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.bot.folder.path().join(format!("logs-{}", self.starts))
+    }
+
     /// Starts the bot; botops does not run yet.
     pub(crate) async fn start() -> Self {
         let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
@@ -79,7 +84,7 @@ impl Pair {
     pub(crate) fn launch(&mut self, kill_at: Option<&str>) -> PathBuf {
         self.end();
         self.starts += 1;
-        let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
+        let logs = self.logs();
         let mut command = command(&["serve"]);
         command
             .env("BOT_API_AUTH_TOKEN", KEY)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ended, execute};
 use crate::configs::world::World;
+use crate::kit::until;
 
 const WHY: &str =
     "the weights add up to 1.7 and at most 1 is allowed, since what is more would have to be borrowed";
@@ -67,5 +68,26 @@ async fn a_dry_run_shows_the_differences_once() {
     assert!(plan["predicted_outputs"]["diff"].as_array().is_some_and(|diff| !diff.is_empty()), "{plan:#}");
     let diff = &plan["steps"][1]["predicted_output"]["diff"];
     assert_eq!(diff, &json!({"same_as": "/predicted_outputs/diff"}), "{plan:#}");
+    world.botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_stops_at_a_bot_that_is_not_well_says_what_is_not() {
+    let world = World::start().await;
+    world.bot.change(|report| {
+        let breaker =
+            json!({"state": "open", "reason": "the loss of a day reached its limit", "source": "daily_loss"});
+        report.circuit_breaker = serde_json::from_value(breaker).unwrap();
+    });
+    let open = || async { world.botops.get("/api/v1/summary").await.1["circuit_breaker_active"] == true };
+    until("the breaker is seen", Duration::from_secs(30), open).await;
+    let said = "the circuit breaker is open: the loss of a day reached its limit";
+    let (_, plan) = world.botops.send(Method::POST, EXECUTE, &json!({"params": params(0.1)})).await;
+    assert!(plan["steps"][0]["error"]["message"].as_str().is_some_and(|why| why.contains(said)), "{plan:#}");
+    let (status, begun) = execute(&world.botops, "update-targets", params(0.1)).await;
+    assert_eq!(status, 202, "{begun:#}");
+    let view = ended(&world.botops, begun["run_id"].as_str().unwrap(), Duration::from_secs(60)).await;
+    assert_eq!((&view["state"], &view["failed_step"]), (&json!("failed"), &json!("baseline")), "{view:#}");
+    assert!(view["error"]["message"].as_str().unwrap().contains(said), "{view:#}");
     world.botops.stop().await;
 }

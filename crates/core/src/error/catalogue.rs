@@ -532,7 +532,7 @@ catalogue! {
         "BOT_SUPERVISOR names no driver that could do this",
         "the bot was not stopped, since it could not be brought back",
         "A person sets BOT_SUPERVISOR (spawn, systemd:<unit> or command:[…]; docs/settings.md) and restarts botops; or \
-         restarts the bot by hand. `context.by_hand` is the command, where its process is seen.",
+         restarts the bot by hand. `context.by_hand` is the command, where its process was seen.",
         next: [WHOAMI, SUMMARY];
     BotNotStarted = "BOT_021", 502, ServerError, Critical, AskHuman, effect: Unknown,
         "the bot could not be started",

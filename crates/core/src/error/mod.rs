@@ -226,6 +226,12 @@ impl Error {
         self
     }
 
+    /// What the failed call changed, as the problem tells it.
+    pub fn told_effect(&self) -> Effect {
+        self.0.effect.unwrap_or(self.0.code.row().effect)
+    }
+
+    /// The code of the catalogue.
     pub fn code(&self) -> Code {
         self.0.code
     }

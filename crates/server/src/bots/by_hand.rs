@@ -1,5 +1,7 @@
 //! How a person restarts a bot that no supervisor restarts: the unit that it runs in, or the command it was started with.
 
+use serde::{Deserialize, Serialize};
+
 use super::handle::Bots;
 use botops_core::error::{Code, Error};
 use botops_core::redact;
@@ -7,31 +9,56 @@ use botops_core::redact;
 /// The longest command line that is shown, in characters.
 const COMMAND_SHOWN: usize = 400;
 
+/// How a boot of the bot was started, as its process showed while it lived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StartedAs {
+    /// A unit of systemd.
+    Unit(String),
+    /// A command line as a shell takes it, without what looks like a secret.
+    Command(String),
+}
+
+impl StartedAs {
+    /// What a living process shows; `None` where nothing of it can be seen.
+    pub(super) fn of(pid: u32) -> Option<Self> {
+        unit_of(pid).map(Self::Unit).or_else(|| command_of(pid).map(Self::Command))
+    }
+}
+
 impl Bots {
     /// The refusal of a restart where nobody is set who could start the bot again. It names what a person does, as far as
-    /// the bot's process is seen from here.
+    /// the bot's process is or was seen from here.
     pub(crate) fn nobody_restarts(&self) -> Error {
         let error = Error::new(Code::SupervisorMissing);
-        let Some(pid) = self.pid() else { return error };
-        if let Some(unit) = unit_of(pid) {
-            let by_hand = format!("systemctl restart {unit}");
-            return error
-                .remedy(format!(
-                    "A person runs `{by_hand}`. With BOT_SUPERVISOR=systemd:{unit} and botops restarted, botops does it \
-                     (docs/settings.md)."
-                ))
-                .context("by_hand", by_hand)
-                .context("unit", unit);
+        let processes = self.link.processes();
+        let living = processes.known.first().filter(|process| process.lives()).map(|process| process.pid);
+        match processes.started_as.or_else(|| living.and_then(StartedAs::of)) {
+            Some(StartedAs::Unit(unit)) => {
+                let by_hand = format!("systemctl restart {unit}");
+                error
+                    .remedy(format!(
+                        "A person runs `{by_hand}`. With BOT_SUPERVISOR=systemd:{unit} and botops restarted, botops does \
+                         it (docs/settings.md)."
+                    ))
+                    .context("by_hand", by_hand)
+                    .context("unit", unit)
+            }
+            Some(StartedAs::Command(command)) => {
+                let ends = living.map(|pid| format!("ends process {pid} (`kill {pid}`) and "));
+                let ends = ends.unwrap_or_default();
+                let error = error.remedy(format!(
+                    "A person {ends}starts it as it was started: `{command}`. With BOT_SUPERVISOR=spawn and that command \
+                     as BOT_SUPERVISOR_COMMAND botops does it, once it is restarted (docs/settings.md)."
+                ));
+                let error = error.context("by_hand", command);
+                match living {
+                    Some(pid) => error.context("pid", pid),
+                    None => error,
+                }
+            }
+            None => error,
         }
-        let Some(command) = command_of(pid) else { return error };
-        error
-            .remedy(format!(
-                "A person ends process {pid} (`kill {pid}`) and starts it as it was started: `{command}`. With \
-                 BOT_SUPERVISOR=spawn and that command as BOT_SUPERVISOR_COMMAND botops does it, once it is restarted \
-                 (docs/settings.md)."
-            ))
-            .context("by_hand", command)
-            .context("pid", pid)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use super::by_hand::StartedAs;
 use super::presence::ProcessState;
 use super::transport::PeerProcess;
 use botops_contract::Hello;
@@ -44,6 +45,9 @@ pub(super) struct BotProcesses {
     pub claimed: Option<ProcessId>,
     /// What the supervisor marked its start with, if a supervisor did start it.
     pub start: Option<String>,
+    /// How the first of the known ones was started, for a person who starts it again.
+    #[serde(default)]
+    pub started_as: Option<StartedAs>,
 }
 
 /// What is read of `/proc/<pid>/stat`.
@@ -149,7 +153,7 @@ impl BotProcesses {
         }
         let is_marked = is_marked && start.is_some();
         known.extend(named.filter(|_| is_marked));
-        Self { known, claimed: named.filter(|_| !is_marked), start }
+        Self { known, claimed: named.filter(|_| !is_marked), start, started_as: None }
     }
 
     /// The process that the bot names as its own without anything else that shows it, while it lives.

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
 use super::unreadable_log::UnreadableLog;
+use crate::bots::by_hand::StartedAs;
 use crate::bots::call_error::CallError;
 use crate::bots::earlier_processes::{EarlierProcesses, OtherProcesses};
 use crate::bots::operator_commands::OperatorCommands;
@@ -157,7 +158,8 @@ impl BotLink {
     }
 
     /// Another boot of the bot answered: these are its processes, and no restart is expected any more.
-    pub(crate) fn begin_boot(&self, processes: BotProcesses) {
+    pub(crate) fn begin_boot(&self, mut processes: BotProcesses) {
+        processes.started_as = processes.known.first().and_then(|process| StartedAs::of(process.pid));
         {
             let mut known = lock(&self.processes);
             lock(&self.earlier).begin_boot(&known, &processes, Instant::now());

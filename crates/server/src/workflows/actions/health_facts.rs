@@ -140,12 +140,16 @@ fn broker_session_fact(report: &BotReport) -> HealthFact {
         }
         SessionPhase::Unknown => HealthGrade::Unknown,
     };
-    let reason = session
-        .reason
-        .clone()
-        .or_else(|| report.circuit_breaker.as_ref().and_then(|breaker| breaker.reason.clone()));
+    let breaker =
+        report.circuit_breaker.as_ref().filter(|_| report.breaker_state() == Some(BreakerState::Open));
+    let detail = match breaker {
+        Some(breaker) => {
+            let why = breaker.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("the circuit breaker is open{why}")
+        }
+        None => session.reason.clone().unwrap_or_else(|| "the broker session is good".to_owned()),
+    };
     let failures = session.consecutive_failures.map(f64::from);
-    let detail = reason.unwrap_or_else(|| "the broker session is good".to_owned());
     HealthFact { value: failures, threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
 }
 

@@ -39,6 +39,18 @@ pub(super) struct ProbeHealthOutput {
     pub(super) worst: HealthGrade,
     pub(super) checks: BTreeMap<String, HealthFact>,
     pub(super) samples: u32,
+    /// Which checks are not `ok` and why, the worst first; `null` when all are.
+    #[serde(default)]
+    pub(super) not_ok: Option<String>,
+}
+
+/// What is not `ok` of the checks, in words.
+fn describe_not_ok(checks: &BTreeMap<String, HealthFact>) -> Option<String> {
+    let mut named: Vec<(&String, &HealthFact)> =
+        checks.iter().filter(|(_, fact)| fact.status != HealthGrade::Ok).collect();
+    named.sort_by_key(|(_, fact)| std::cmp::Reverse(fact.status));
+    let each: Vec<String> = named.iter().map(|(name, fact)| format!("{name}: {}", fact.detail)).collect();
+    (!each.is_empty()).then(|| each.join("; "))
 }
 
 impl WorkflowAction for ProbeHealth {
@@ -73,7 +85,8 @@ impl WorkflowAction for ProbeHealth {
             }
         }
         let worst = checks.values().map(|fact| fact.status).max().unwrap_or(HealthGrade::Unknown);
-        Ok(ProbeHealthOutput { worst, checks, samples: input.samples })
+        let not_ok = describe_not_ok(&checks);
+        Ok(ProbeHealthOutput { worst, checks, samples: input.samples, not_ok })
     }
 
     /// A dry run takes one sample, whatever `samples` says.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::failure::{own_run_error, refusal_of, to_run_error};
+use super::failure::{own_run_error, refusal_of, to_run_error, what_is_not_well};
 use super::missing_needs::{MissingNeedView, code_of_missing, describe_missing_needs, missing_needs_of};
 use super::state::WorkflowRunError;
 use crate::operations_log::StoredActor;
@@ -267,7 +267,7 @@ fn foresee_output(
     };
     if planned.forecast == WorkflowForecast::Fail {
         let failed = |why| own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why);
-        planned.error = refusal_of(&output).map(failed);
+        planned.error = refusal_of(&output).or_else(|| what_is_not_well(&output)).map(failed);
     }
     // Conditions of later steps on what is left out here stay open.
     values.outputs.insert(step.id.clone(), output.clone());

@@ -15,6 +15,11 @@ pub(crate) fn refusal_of(output: &Value) -> Option<String> {
     output["blocked_by"].as_str().map(|why| botops_core::text::clean(why, REASON_MAX))
 }
 
+/// What an action that only looks says of what is not well, in its output; `None` for any other output.
+pub(crate) fn what_is_not_well(output: &Value) -> Option<String> {
+    output["not_ok"].as_str().map(|why| botops_core::text::clean(why, REASON_MAX))
+}
+
 /// A failure of an action, for the journal.
 pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
     let row = Code::named(failure.code).map(Code::row);
@@ -45,8 +50,8 @@ pub(crate) fn needs_attention(error: &WorkflowRunError) -> WorkflowRunError {
     }
 }
 
-/// The unmet criteria in one sentence: expected and actual values.
-pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], when: &str) -> String {
+/// The unmet criteria in one sentence: expected and actual values, and what an action says in its output of why.
+pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], output: &Value, when: &str) -> String {
     let missed = criteria.iter().filter(|one| one.hard && !one.met).map(|one| {
         let is = serde_json::to_value(one.is)
             .ok()
@@ -54,7 +59,8 @@ pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], when: &str) -> Stri
             .unwrap_or_default();
         format!("{} {is} {} expected, {} found", one.that, one.expected, one.actual)
     });
-    botops_core::text::clean(&format!("{when}: {}", missed.collect::<Vec<_>>().join("; ")), 400)
+    let why = what_is_not_well(output).map(|why| format!(" ({why})")).unwrap_or_default();
+    botops_core::text::clean(&format!("{when}: {}{why}", missed.collect::<Vec<_>>().join("; ")), 600)
 }
 
 /// An input for the journal: bounded and without secrets.

@@ -196,7 +196,19 @@ pub(crate) fn refuse_missing_needs(
     let error = error
         .context("workflow_id", id.clone())
         .context("missing", serde_json::to_value(missing).unwrap_or_default());
-    let Some(changes) = find_workable_params(workflow, params, world) else { return error.detail(detail) };
+    let needs_supervisor = missing.iter().any(|one| one.need == ActionNeed::Supervisor);
+    let Some(changes) = find_workable_params(workflow, params, world) else {
+        let error = error.detail(detail);
+        return match code {
+            // Neither remedy alone would do.
+            Code::BotNotCapable if needs_supervisor => error.remedy(
+                "The bot's author adds what it does not offer (docs/your-own-bot.md), and a person sets BOT_SUPERVISOR (spawn, \
+                 systemd:<unit> or command:[…]; docs/settings.md) and restarts botops. Until then a person does by hand what \
+                 the workflow would do.",
+            ),
+            _ => error,
+        };
+    };
     let NextAction { operation, method, path, body, scope } = call_that_works(id, params, &changes);
     error
         .remedy(format!(

@@ -175,7 +175,7 @@ impl StepRun<'_> {
             }
             UntilOutcome::NotMet { latest, failure: None } => {
                 let criteria = evaluate_conditions(&until.expect, &self.run.values(), &latest);
-                let why = describe_unmet(&criteria, &format!("within {} s", until.for_s));
+                let why = describe_unmet(&criteria, &latest, &format!("within {} s", until.for_s));
                 self.finish_unexpected(latest, criteria, why).await
             }
         }
@@ -198,7 +198,7 @@ impl StepRun<'_> {
             let failure = own_run_error(StepFailureClass::Precondition, Code::WorkflowStepFailed, why);
             return self.finish_step(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await;
         }
-        let why = describe_unmet(&criteria, "after the step");
+        let why = describe_unmet(&criteria, &output, "after the step");
         self.finish_unexpected(output, criteria, why).await
     }
 
