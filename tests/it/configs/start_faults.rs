@@ -83,8 +83,12 @@ impl Started {
 
     /// Asks for another poll interval, which needs a start.
     async fn slower(&self, seconds: u32) -> Value {
+        self.slower_within(seconds, 60).await
+    }
+
+    async fn slower_within(&self, seconds: u32, confirm_within_s: u32) -> Value {
         let etag = self.config().await["etag"].as_str().unwrap().to_owned();
-        let body = json!({"reason": "a test", "confirm": "manual", "confirm_within_s": 60, "restart": true,
+        let body = json!({"reason": "a test", "confirm": "manual", "confirm_within_s": confirm_within_s, "restart": true,
                           "merge_patch": {"order_management": {"poll_interval_seconds": seconds}}});
         let apply = self.pair.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag);
         let (status, txn) = answer(apply.json(&body)).await;
@@ -220,4 +224,29 @@ async fn a_start_that_hangs_holds_up_no_read_and_ends_the_change_when_it_dies() 
     let ended = world.reaches(&txn, "rolled_back").await;
     assert_eq!(ended["by"], "bot_crash", "{ended:#}");
     world.assert_back(&txn).await;
+}
+
+/// Takes 160 s, so it is run with `BOTOPS_LONG=1` alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_starts_no_more_is_handed_to_a_person_who_is_told_of_the_candidate() {
+    if !crate::kit::is_long_run() {
+        return;
+    }
+    let world = Started::start(true).await;
+    world.plan(&["dies"; 200]);
+    let txn = world.slower_within(20, 1).await;
+    let path = format!("/api/v1/config/txns/{}", txn["txn"].as_str().unwrap());
+    until("it has ended", 3 * LIMIT, || async { world.pair.get(&path).await["terminal"] == true }).await;
+    let ended = world.pair.get(&path).await;
+    assert_eq!(
+        (&ended["state"], &ended["by"]),
+        (&json!("failed_attention"), &json!("bot_crash")),
+        "{ended:#}"
+    );
+    let outcome = ended["outcome"].as_str().unwrap();
+    assert!(
+        outcome.contains("A person has to start it") && outcome.contains("may still try version"),
+        "{outcome}"
+    );
+    assert_eq!(world.config().await["committed"]["sha256"], txn["base"]["sha256"]);
 }

@@ -390,8 +390,8 @@ async fn a_bot_is_not_started_anew_for_a_change_whose_start_could_not_be_recorde
     assert!(!world.folder.path().join("started").exists(), "nobody starts it");
 }
 
-#[tokio::test]
-async fn a_head_that_cannot_be_put_back_keeps_the_change_open_until_it_can_be() {
+/// A change that was confirmed and that the bot took back by its own timer, while `HEAD` cannot be put back.
+async fn head_stays_behind() -> (Beside, Value, Value) {
     let world = Beside::start().await;
     let (base, before) = (world.head(), world.running());
     let (status, txn) = world.apply(&manual(careful(4_000), 2.0)).await;
@@ -408,6 +408,12 @@ async fn a_head_that_cannot_be_put_back_keeps_the_change_open_until_it_can_be() 
     until("HEAD cannot be put back", LIMIT, || async { world.log().contains("HEAD could not be put back") })
         .await;
     assert_eq!(world.running(), before);
+    (world, txn, base)
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_put_back_keeps_the_change_open_until_it_can_be() {
+    let (world, txn, base) = head_stays_behind().await;
     let view = world.txn(&txn).await;
     assert_eq!(view["terminal"], false, "HEAD names another version than runs: {view:#}");
     let (status, busy) = world.apply(&manual(careful(4_100), 30.0)).await;
@@ -478,4 +484,27 @@ async fn a_trial_that_botops_finds_on_a_full_disk_after_a_kill_is_undone_and_end
     let verdict = world.botops.get("/api/v1/config/audit/verify").await.1;
     assert_eq!(verdict["valid"], true, "{verdict:#}");
     world.until_quiet().await;
+}
+
+/// Takes over a minute, so it is run with `BOTOPS_LONG=1` alone.
+#[tokio::test]
+async fn a_head_that_cannot_be_put_back_at_all_is_handed_to_a_person() {
+    if !crate::kit::is_long_run() {
+        return;
+    }
+    let (world, txn, _) = head_stays_behind().await;
+    until("it has ended", 2 * LIMIT, || async { world.txn(&txn).await["terminal"] == true }).await;
+    let ended = world.txn(&txn).await;
+    assert_eq!(
+        (&ended["state"], &ended["by"]),
+        (&json!("failed_attention"), &json!("bot_timer")),
+        "{ended:#}"
+    );
+    assert!(ended["outcome"].as_str().unwrap().contains("A person has to make room"), "{ended:#}");
+    let config = world.botops.get(CONFIG).await.1;
+    assert_eq!(
+        config["sync"], "drifted",
+        "what HEAD names is shown, and that the bot runs another: {config:#}"
+    );
+    assert_eq!(config["committed"]["sha256"], world.head()["sha256"], "{config:#}");
 }
