@@ -10,6 +10,8 @@ mod equal_amounts;
 mod invalid_candidates;
 pub(crate) mod kills;
 mod refusals;
+mod start_faults;
+mod store_faults;
 pub(crate) mod trial;
 pub(crate) mod unproven_answers;
 mod without_config;

@@ -233,8 +233,9 @@ impl TrialStarter {
                 live.began = Instant::now();
                 let recorded = self.services.recorder.record(&mut live, TransactionState::Trial).await;
                 failpoints::point("config.d4");
-                // Unrecorded, it is a trial all the same; recording it is tried again once the bot says what it runs.
-                live.in_doubt = recorded.is_err();
+                if let Err(error) = recorded {
+                    self.services.recorder.watch_unrecorded(&mut live, &error);
+                }
                 TrialStart::live(live)
             }
             Err(error @ (CallError::NotDelivered(_) | CallError::NotSent(..) | CallError::NotCapable(_))) => {
@@ -271,6 +272,7 @@ impl TrialStarter {
             tracing::error!(
                 "that it is unknown whether the bot took a config change is not recorded: {error}"
             );
+            self.services.recorder.go_on_unrecorded(&mut live, TransactionState::Activating);
         }
         let id = live.txn.id.clone();
         let path = format!("/api/v1/config/txns/{id}");

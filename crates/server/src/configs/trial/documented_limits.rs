@@ -19,7 +19,7 @@ const FILES: [&str; 11] = [
 ];
 
 /// Constants with the row of the page that has their value; `None` for what decides nothing in a trial.
-const ROWS: [(&str, Option<&str>); 33] = [
+const ROWS: [(&str, Option<&str>); 35] = [
     ("LONGEST_TRIAL", Some("Longest trial")),
     ("USUAL_TRIAL_S", Some("Length of a trial that names none")),
     // Sizes of pages.
@@ -44,6 +44,8 @@ const ROWS: [(&str, Option<&str>); 33] = [
     ("RETRY", Some("A bot that does not answer, or refuses, is asked again first after")),
     ("SILENCE_WAIT", Some("The longest wait for one that does not answer")),
     ("REFUSAL_WAIT", Some("The longest wait for one that refuses")),
+    ("RECORD_WAIT", Some("An undo waits for its record at most")),
+    ("RECORD_AGAIN", Some("What could not be recorded is recorded again after")),
     ("TICK", Some("A trial is looked at at least every")),
     ("NEEDS_PERSON_AFTER", Some("Silence after the bot's own timer until a person is needed")),
     ("REFUSALS_END", Some("Refusals after the bot's own timer until a person is needed")),

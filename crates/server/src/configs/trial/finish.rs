@@ -4,11 +4,11 @@
 //! is gone runs `HEAD` when it comes back, and that is known without asking it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::Utc;
 
-use super::live::LiveTrial;
+use super::live::{LiveTrial, RECORD_AGAIN, RECORD_WAIT};
 use super::services::TrialServices;
 use crate::bots::{CallError, Presence};
 use crate::configs::head::VersionHead;
@@ -22,11 +22,14 @@ use botops_core::failpoints;
 pub(super) struct TrialDriver {
     pub services: Arc<TrialServices>,
     pub live: Option<LiveTrial>,
+    /// When the lines that the audit's file could not take are tried again; `None` when it has them all.
+    pub audit_again: Option<Instant>,
 }
 
 impl TrialDriver {
     pub(crate) fn new(services: Arc<TrialServices>) -> Self {
-        Self { services, live: None }
+        // What an earlier process left queued is tried at once.
+        Self { services, live: None, audit_again: Some(Instant::now()) }
     }
 
     /// Ends the live transaction; when that cannot be recorded now, it is tried again.
@@ -34,20 +37,31 @@ impl TrialDriver {
         let Some(mut live) = self.live.take() else { return };
         live.txn.progress.by = (state != TransactionState::Committed).then_some(by);
         live.txn.progress.outcome = Some(outcome.to_owned());
-        let before = live.txn.state;
         if let Err(error) = self.services.recorder.record(&mut live, state).await {
             tracing::error!("the end of config change {} cannot be recorded yet: {error}", live.txn.id);
-            live.txn.state = before;
+            let shown = if state == TransactionState::RolledBack {
+                TransactionState::Reverting
+            } else {
+                live.txn.state
+            };
+            self.services.recorder.go_on_unrecorded(&mut live, shown);
             live.ending = Some((state, by, outcome.to_owned()));
-            live.retry_at = Instant::now() + Duration::from_secs(1);
+            live.retry_at = Instant::now() + RECORD_AGAIN;
             self.live = Some(live);
             return;
         }
         failpoints::point(if state == TransactionState::Committed { "config.d7" } else { "config.r2" });
         self.services.current.end_live(&live.txn);
-        if let Err(error) = self.services.audit.flush().await {
+        self.flush_audit().await;
+    }
+
+    /// Brings what is queued into the audit's file; what it cannot take is tried again.
+    pub(crate) async fn flush_audit(&mut self) {
+        let failed = self.services.audit.flush().await.err();
+        if let Some(error) = failed.as_ref().filter(|_| self.audit_again.is_none()) {
             tracing::error!("the audit file waits for its last lines: {error}");
         }
+        self.audit_again = failed.map(|_| Instant::now() + RECORD_AGAIN);
     }
 
     /// Ends a change that the bot never ran. Returns the error for whoever asked.
@@ -74,6 +88,7 @@ impl TrialDriver {
 
     /// D5, then D6 (`HEAD`), then the bot's commit, then D7.
     pub(crate) async fn make_permanent(&mut self) {
+        self.record_begin().await;
         let Some(live) = &mut self.live else { return };
         let recorded = self.services.recorder.record_and_flush(live, TransactionState::Confirming).await;
         failpoints::point("config.d5");
@@ -82,7 +97,19 @@ impl TrialDriver {
             tracing::error!("config change {id} cannot be confirmed, since it cannot be recorded: {error}");
             return self.roll_back_trial(EndedBy::Server, "the confirmation could not be recorded").await;
         }
+        if live.is_over() {
+            // By now the bot may have gone back by its own timer: `HEAD` must not name what nobody runs.
+            let text = "the confirmation could not be recorded in time";
+            return self.roll_back_trial(EndedBy::Deadline, text).await;
+        }
         self.move_head_and_commit().await;
+    }
+
+    /// Records that the trial began, where that could not be done when it did.
+    pub(crate) async fn record_begin(&mut self) {
+        let Some(live) = self.live.as_mut().filter(|live| live.unrecorded) else { return };
+        live.unrecorded = self.services.recorder.record(live, TransactionState::Trial).await.is_err();
+        live.retry_at = Instant::now() + RECORD_AGAIN;
     }
 
     /// D6 and what follows. When `HEAD` cannot be moved, the trial is undone.
@@ -117,7 +144,7 @@ impl TrialDriver {
             }
             Err(problem) => {
                 tracing::error!("HEAD could not be moved: {problem}");
-                self.restore_base().await;
+                self.restore_base();
                 if self.head_was_moved(&candidate) {
                     return true;
                 }
@@ -142,18 +169,29 @@ impl TrialDriver {
         }
     }
 
-    /// Makes `HEAD` name the base again: the trial ended before it was moved, or moving it failed halfway.
-    pub(crate) async fn restore_base(&mut self) {
-        let Some(live) = &self.live else { return };
+    /// Makes `HEAD` name the base again: the trial ended before it was moved, or moving it failed halfway. False when that
+    /// cannot be done now. Nothing of the store is needed for it.
+    pub(crate) fn restore_base(&mut self) -> bool {
+        let Some(live) = &self.live else { return false };
         let base = live.txn.plan.base.clone();
-        let document = match self.services.versions.load(base.version).await {
+        let files = self.services.versions.files();
+        let document = match files.load(&base) {
             Ok(document) => document,
-            Err(error) => return tracing::error!("the base of a config change cannot be read: {error}"),
+            Err(error) => {
+                tracing::error!("the base of a config change cannot be read: {error}");
+                return false;
+            }
         };
         let head = VersionHead::naming(&base, "restored");
-        match self.services.versions.files().put_back(&head, &document) {
-            Ok(()) => self.services.current.set_committed(head, document),
-            Err(error) => tracing::error!("HEAD could not be put back: {error}"),
+        match files.put_back(&head, &document) {
+            Ok(()) => {
+                self.services.current.set_committed(head, document);
+                true
+            }
+            Err(error) => {
+                tracing::error!("HEAD could not be put back: {error}");
+                false
+            }
         }
     }
 
@@ -221,9 +259,17 @@ impl TrialDriver {
         let Some(live) = &mut self.live else { return };
         live.txn.progress.by = Some(by);
         live.txn.progress.outcome = Some(outcome.to_owned());
-        live.in_doubt = false;
-        if let Err(error) = self.services.recorder.record(live, TransactionState::Reverting).await {
-            tracing::error!("config change {} is undone without a record for now: {error}", live.txn.id);
+        (live.in_doubt, live.unrecorded) = (false, false);
+        let recorder = &self.services.recorder;
+        // A record that comes later than this is written in its place all the same: the store keeps the order.
+        let recorded = tokio::time::timeout(RECORD_WAIT, recorder.record(live, TransactionState::Reverting));
+        let unrecorded = match recorded.await {
+            Ok(recorded) => recorded.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("the store does not take it within {RECORD_WAIT:?}")),
+        };
+        if let Some(why) = unrecorded {
+            tracing::error!("config change {} is undone without a record for now: {why}", live.txn.id);
+            recorder.go_on_unrecorded(live, TransactionState::Reverting);
         }
         failpoints::point("config.r1");
         self.send_revert().await;

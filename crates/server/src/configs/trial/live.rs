@@ -31,6 +31,12 @@ const NEEDS_PERSON_AFTER: Duration = Duration::from_secs(60);
 /// needs a person.
 const REFUSALS_END: Duration = Duration::from_secs(15);
 
+/// An undo waits this long for its record before the bot is told: a store that is locked must not hold it up.
+pub(super) const RECORD_WAIT: Duration = Duration::from_secs(1);
+
+/// What could not be recorded is tried again after this.
+pub(super) const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
 /// The live transaction with what is known of it in this process only.
 #[derive(Debug)]
 pub(super) struct LiveTrial {
@@ -51,6 +57,8 @@ pub(super) struct LiveTrial {
     pub strikes: u32,
     /// The bot is to be started again, to boot the candidate once.
     pub boots: bool,
+    /// That the trial began could not be recorded yet; it is watched all the same.
+    pub unrecorded: bool,
     /// An ending that could not be recorded yet.
     pub ending: Option<(TransactionState, EndedBy, String)>,
 }
@@ -74,6 +82,7 @@ impl LiveTrial {
             last_sample: None,
             strikes: 0,
             boots: false,
+            unrecorded: false,
             ending: None,
         }
     }
@@ -82,6 +91,14 @@ impl LiveTrial {
     pub(crate) fn next_wakeup(&self) -> Instant {
         let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TransactionState::Trial;
         if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
+    }
+
+    /// It is in this state now. Tries count within one state.
+    pub(crate) fn enter(&mut self, state: TransactionState) {
+        if self.txn.state != state {
+            (self.tries, self.refused) = (0, None);
+        }
+        self.txn.state = state;
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -152,6 +169,12 @@ impl LiveTrial {
             return (EndedBy::BotCrash, text.to_owned());
         }
         self.recorded_ending()
+    }
+
+    /// Whether botops ended a process of the bot for this change, or was about to, and no other one has answered.
+    pub(crate) fn is_owed_a_start(&self) -> bool {
+        let may_boot_it = self.txn.plan.boot_once && self.txn.state == TransactionState::Activating;
+        may_boot_it || self.txn.progress.ending_boot_epoch.is_some()
     }
 
     /// True when it is being undone only because the bot was no longer heard.

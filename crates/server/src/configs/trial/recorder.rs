@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::live::LiveTrial;
+use super::live::{LiveTrial, RECORD_AGAIN};
 use crate::configs::audit::ConfigAudit;
 use crate::configs::current::CurrentConfig;
 use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState};
@@ -14,7 +15,7 @@ use crate::events::{Events, NewEvent};
 use crate::operations_log;
 use crate::store::Store;
 use botops_contract::{EventKind, Severity};
-use botops_core::error::Error;
+use botops_core::error::{Code, Error};
 
 /// Records transitions, and keeps the generation by which the bot distinguishes the newest botops from older ones.
 #[derive(Debug)]
@@ -42,14 +43,18 @@ impl TransitionRecorder {
         Ok(Self { store, audit, events, current, generation })
     }
 
-    /// Writes down which state the transaction has reached.
+    /// Writes down which state the transaction has reached. It is in that state once this is durable, and as before when
+    /// that fails.
     pub(super) async fn record(&self, live: &mut LiveTrial, state: TransactionState) -> Result<(), Error> {
-        if live.txn.state != state {
-            (live.tries, live.refused) = (0, None);
+        if !self.store.is_durable() {
+            // The audit's file would tell of an end that the next start does not find in the store.
+            return Err(
+                Error::new(Code::StoreUnavailable).detail("the store's file could not be used at the start")
+            );
         }
-        live.txn.state = state;
-        live.txn.updated_ms = operations_log::now_ms();
-        let txn = live.txn.clone();
+        let mut txn = live.txn.clone();
+        txn.state = state;
+        txn.updated_ms = operations_log::now_ms();
         let (queue, record) = (self.audit.queue(), txn.record());
         let to = txn.as_move();
         let data = json!({"by": txn.progress.by, "outcome": txn.progress.outcome});
@@ -68,11 +73,20 @@ impl TransitionRecorder {
                 Ok(())
             })
             .await?;
+        live.enter(state);
+        live.txn.updated_ms = txn.updated_ms;
         self.publish(&txn);
         if !state.is_terminal() {
             self.current.show_live(&txn);
         }
         Ok(())
+    }
+
+    /// Goes on in a state that is so although it could not be recorded: the bot runs the candidate, or is told to go back.
+    /// It is shown; a restart asks the bot.
+    pub(super) fn go_on_unrecorded(&self, live: &mut LiveTrial, state: TransactionState) {
+        live.enter(state);
+        self.current.show_live(&live.txn);
     }
 
     /// As [`Self::record`], with the audit record in its file on return.
@@ -83,6 +97,14 @@ impl TransitionRecorder {
     ) -> Result<(), Error> {
         self.record(live, state).await?;
         self.audit.flush().await
+    }
+
+    /// The bot runs it, and that could not be recorded: it is watched all the same, and recorded later.
+    pub(super) fn watch_unrecorded(&self, live: &mut LiveTrial, error: &Error) {
+        tracing::error!("that config change {} is on trial is not recorded yet: {error}", live.txn.id);
+        self.go_on_unrecorded(live, TransactionState::Trial);
+        live.unrecorded = true;
+        live.retry_at = Instant::now() + RECORD_AGAIN;
     }
 
     fn publish(&self, txn: &ConfigTransaction) {

@@ -24,17 +24,17 @@ impl TrialDriver {
         if self.live.is_some() {
             return Ok(());
         }
-        let left = self
-            .services
-            .store
-            .write(|connection| {
-                let rows = operations_log::live(connection, OperationKind::Config)?;
-                for row in &rows {
-                    operations_log::count_recovery(connection, &row.op_id)?;
-                }
-                Ok(rows)
-            })
-            .await?;
+        // Only read: a trial that runs is led to its end also while nothing can be written.
+        let store = &self.services.store;
+        let left =
+            store.read(|connection| Ok(operations_log::live(connection, OperationKind::Config)?)).await?;
+        let ids: Vec<String> = left.iter().map(|op| op.op_id.clone()).collect();
+        store.post("that config changes were taken up", move |connection| {
+            for id in &ids {
+                operations_log::count_recovery(connection, id)?;
+            }
+            Ok(())
+        });
         for op in left {
             let txn = match ConfigTransaction::of(&op) {
                 Ok(txn) => txn,
@@ -96,17 +96,26 @@ impl TrialDriver {
         self.end(TransactionState::FailedAttention, EndedBy::Recovery, text).await;
     }
 
-    /// A bot that is gone boots from `HEAD`.
+    /// A bot that is gone boots from `HEAD`, unless it still has a candidate that it boots once.
     pub(crate) async fn treat_bot_as_exited(&mut self) {
-        let over = self.live.as_ref().is_none_or(LiveTrial::silence_needs_a_person);
-        if !over && self.start_next_process().await {
-            // Whatever it boots, it says so.
-            return;
-        }
         let Some(live) = &self.live else { return };
+        let (over, owed_a_start) = (live.silence_needs_a_person(), live.is_owed_a_start());
+        if owed_a_start && !over {
+            // Whatever it boots, it says so.
+            return self.start_next_process().await;
+        }
         if self.services.current.is_committed(&live.txn.plan.candidate) {
             let text = "confirmed; the bot boots it from HEAD";
             return self.end(TransactionState::Committed, EndedBy::Operator, text).await;
+        }
+        if owed_a_start {
+            let (by, outcome) = live.recorded_ending();
+            let (candidate, base) = (live.txn.plan.candidate.version, live.txn.plan.base.version);
+            let text = format!(
+                "{outcome}; the bot does not start. A person has to start it: its next start may still try version \
+                 {candidate}, once and until its own timer ends that; any other one runs version {base}"
+            );
+            return self.end(TransactionState::FailedAttention, by, &text).await;
         }
         let (by, text) = match live.txn.state {
             TransactionState::Reverting if !live.is_undone_for_heartbeat() => live.recorded_ending(),
@@ -131,12 +140,35 @@ impl TrialDriver {
             return self.end_committed().await;
         }
         if head_is_moved {
-            // Its timer went off before HEAD was moved: the trial is over, and HEAD goes back.
-            self.restore_base().await;
+            return self.take_head_back().await;
+        }
+        self.reconcile_without_trial(state).await;
+    }
+
+    /// The bot's timer went off before the confirmation reached it: the trial is over, and `HEAD` goes back. Until it has,
+    /// the change is not over, since the bot's next start would run it.
+    async fn take_head_back(&mut self) {
+        if self.restore_base() {
             let text = "the bot went back by its own timer before the confirmation reached it";
             return self.end(TransactionState::RolledBack, EndedBy::BotTimer, text).await;
         }
-        self.reconcile_without_trial(state).await;
+        let Some(live) = &mut self.live else { return };
+        let (candidate, base) = (live.txn.plan.candidate.version, live.txn.plan.base.version);
+        let text = format!(
+            "the bot went back to version {base} by its own timer, and HEAD still names version {candidate}: the config \
+             folder cannot be written"
+        );
+        if live.silence_needs_a_person() {
+            let text = format!(
+                "{text}. A person has to make room there, and then to roll back to version {base}: a bot that boots from \
+                 HEAD runs version {candidate} at its next start"
+            );
+            return self.end(TransactionState::FailedAttention, EndedBy::BotTimer, &text).await;
+        }
+        live.in_doubt = true;
+        live.wait_for_an_answer();
+        live.txn.progress.outcome = Some(text);
+        self.services.current.show_live(&live.txn);
     }
 
     /// The bot runs the candidate and waits to be told to keep it or to go back.
@@ -163,8 +195,10 @@ impl TrialDriver {
                 }
                 // Known by now: it runs.
                 live.txn.progress.outcome = None;
-                live.in_doubt = self.services.recorder.record(live, TransactionState::Trial).await.is_err();
-                live.wait_for_an_answer();
+                let recorder = &self.services.recorder;
+                if let Err(error) = recorder.record(live, TransactionState::Trial).await {
+                    recorder.watch_unrecorded(live, &error);
+                }
             }
             _ => {}
         }
@@ -206,6 +240,7 @@ impl TrialDriver {
             .as_ref()
             .is_some_and(|(txn, outcome)| *txn == live.txn.id && outcome == "trial_expired");
         let progress = &live.txn.progress;
+        let was_started = progress.ending_boot_epoch.is_some();
         let is_another_process = progress.boot_epoch.as_ref().is_some_and(|epoch| *epoch != state.boot_epoch);
         let (by, text) = match live.txn.state {
             TransactionState::Reverting => {
@@ -221,7 +256,10 @@ impl TrialDriver {
                 if self.services.bots.config_revert(&message).await.is_err() {
                     return self.ask_again_later().await;
                 }
-                if is_another_process {
+                if is_another_process && was_started {
+                    // Its one try may be spent by a start that died of it.
+                    (EndedBy::BotCrash, "the bot was started for it and came up with the committed config")
+                } else if is_another_process {
                     (EndedBy::BotCrash, "the bot died while it took the change; it runs the committed config")
                 } else {
                     (EndedBy::Recovery, "what the bot did with it is not known; it runs the committed config")
@@ -244,6 +282,10 @@ impl TrialDriver {
         let command_id = format!("config-{}-end-{old}", live.txn.id);
         if let Err(error) = self.record_ended_process(&old).await {
             tracing::error!("a config change that takes a start of the bot cannot be recorded: {error}");
+            if let Some(live) = &mut self.live {
+                // Nobody asked it to end, so nobody has to start it again.
+                live.txn.progress.ending_boot_epoch = None;
+            }
             return self.roll_back_trial(EndedBy::Server, "the start of the bot could not be recorded").await;
         }
         if let Err(problem) = self.services.restart.restart(command_id, &old).await {
@@ -252,6 +294,8 @@ impl TrialDriver {
             if let Err(also) = self.services.restart.start_and_wait(&old).await {
                 tracing::error!("nor with the committed config: {also}");
             }
+            // A bot that is gone is called gone, and started again, without waiting for this start any longer.
+            self.services.bots.expect_no_restart();
             return self
                 .roll_back_trial(EndedBy::BotCrash, &format!("the bot did not start with it: {problem}"))
                 .await;
@@ -262,19 +306,22 @@ impl TrialDriver {
         self.ask_bot_what_it_runs().await;
     }
 
-    /// Starts the process that this change owes the bot; false when it owes none, or when that failed.
-    async fn start_next_process(&mut self) -> bool {
-        let Some(live) = &mut self.live else { return false };
-        let may_boot_it = live.txn.plan.boot_once && live.txn.state == TransactionState::Activating;
-        if !may_boot_it && live.txn.progress.ending_boot_epoch.is_none() {
-            return false;
-        }
+    /// Starts the process that this change owes the bot. A start that fails is tried again after a pause.
+    async fn start_next_process(&mut self) {
+        let Some(live) = &mut self.live else { return };
         live.in_doubt = true;
-        live.retry_at = Instant::now() + START_PAUSE;
         let progress = &live.txn.progress;
         let old =
             progress.ending_boot_epoch.clone().or_else(|| progress.boot_epoch.clone()).unwrap_or_default();
-        self.services.restart.start_after(&old).await
+        if !self.services.restart.start_after(&old).await {
+            tracing::error!(
+                "the bot could not be started for a config change; it is tried again in {START_PAUSE:?}"
+            );
+        }
+        // The start itself took its time.
+        if let Some(live) = &mut self.live {
+            live.retry_at = Instant::now() + START_PAUSE;
+        }
     }
 
     /// Writes down which process of the bot is about to be asked to end.

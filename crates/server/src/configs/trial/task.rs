@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::{TrialStart, TrialStarter};
 use super::finish::TrialDriver;
-use super::live::{LiveTrial, TOO_LATE};
+use super::live::{LiveTrial, RECORD_AGAIN, TOO_LATE};
 use super::services::TrialServices;
 use crate::bots::{BotSnapshot, Presence};
 use crate::configs::admission::{ChangeRequest, bot_busy};
@@ -18,7 +18,7 @@ use crate::configs::transaction::{
     load_transaction,
 };
 use crate::operations_log::StoredActor;
-use botops_core::error::{Code, Error};
+use botops_core::error::{Code, Effect, Error};
 
 pub(crate) type TrialReply = oneshot::Sender<Result<TransactionView, Error>>;
 
@@ -28,6 +28,16 @@ pub(crate) enum TrialCommand {
     Begin(Box<ChangeRequest>, TrialReply),
     Confirm(String, StoredActor, TrialReply),
     Cancel(String, StoredActor, TrialReply),
+}
+
+impl TrialCommand {
+    /// Answers what was asked before it could be read which change is live.
+    fn refuse_unread(self) {
+        let (Self::Begin(_, reply) | Self::Confirm(_, _, reply) | Self::Cancel(_, _, reply)) = self;
+        let detail = "the store cannot be read, so it is not known which change is live; nothing was done";
+        // Whoever asked may be gone.
+        let _ = reply.send(Err(Error::new(Code::StoreUnavailable).detail(detail)));
+    }
 }
 
 /// Takes commands and drives the live transaction, until the stop. A trial that is live then goes on in the bot
@@ -44,12 +54,17 @@ pub(crate) async fn run_trials(
         tracing::error!("config transactions cannot be taken up: {error}");
         tokio::select! {
             () = stopping.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            command = inbox.recv() => match command {
+                Some(command) => command.refuse_unread(),
+                None => return,
+            },
+            () = tokio::time::sleep(RECORD_AGAIN) => {}
         }
     }
     loop {
         let live = task.driver.live.as_ref();
         let (is_live, wake) = (live.is_some(), live.map(LiveTrial::next_wakeup));
+        let audit_again = task.driver.audit_again;
         tokio::select! {
             () = stopping.cancelled() => return,
             command = inbox.recv() => match command {
@@ -58,6 +73,9 @@ pub(crate) async fn run_trials(
             },
             () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now).into()), if is_live => {
                 task.drive().await;
+            }
+            () = tokio::time::sleep_until(audit_again.unwrap_or_else(Instant::now).into()), if audit_again.is_some() => {
+                task.driver.flush_audit().await;
             }
             changed = seen.changed(), if is_live => {
                 if changed.is_err() {
@@ -107,9 +125,7 @@ impl TrialTask {
                 let answer = self.begin(*request).await;
                 // Whoever asked may be gone; the transaction is not.
                 let _ = reply.send(answer);
-                if let Err(error) = self.services.audit.flush().await {
-                    tracing::error!("the audit file waits for its last lines: {error}");
-                }
+                self.driver.flush_audit().await;
             }
             TrialCommand::Confirm(id, actor, reply) => {
                 let answer = self.confirm(&id, actor).await;
@@ -148,8 +164,11 @@ impl TrialTask {
         match live.txn.state {
             TransactionState::Confirming => return Ok(TransactionView::of(&live.txn)),
             TransactionState::Reverting => {
-                return Err(Error::new(Code::ConfigConfirmTooLate).context("txn", id));
+                let outcome = live.txn.progress.outcome.as_deref().unwrap_or("nobody confirmed it in time");
+                let error = Error::new(Code::ConfigConfirmTooLate);
+                return Err(error.detail(format!("it is being undone: {outcome}")).context("txn", id));
             }
+            state if live.ending.is_some() => return Err(over(id, state, live)),
             TransactionState::Trial if !live.in_doubt => {}
             state => return Err(bot_busy("config", id, &live.txn.actor, state.as_str())),
         }
@@ -164,9 +183,8 @@ impl TrialTask {
         match &self.driver.live {
             // Being undone is no confirmation, also while nothing of it can be recorded.
             Some(live) if live.txn.state == TransactionState::Reverting => {
-                let outcome = live.txn.progress.outcome.as_deref().unwrap_or("it is being undone");
-                let error = Error::new(Code::ConfigTxnOver).detail(format!("it is reverting: {outcome}"));
-                Err(error.context("txn", id).context("state", live.txn.state.as_str()))
+                // Neither recorded nor acknowledged by the bot: a restart of botops could still find it confirmed.
+                Err(over(id, live.txn.state, live).effect(Effect::Unknown))
             }
             Some(live) => Ok(TransactionView::of(&live.txn)),
             None => self.answer_ended(id, TransactionState::Committed).await,
@@ -180,6 +198,9 @@ impl TrialTask {
         if matches!(live.txn.state, TransactionState::Confirming) {
             let error = Error::new(Code::ConfigTxnOver).detail("it is being made permanent");
             return Err(error.context("txn", id).context("state", live.txn.state.as_str()));
+        }
+        if live.ending.is_some() && live.txn.state != TransactionState::Reverting {
+            return Err(over(id, live.txn.state, live));
         }
         if live.txn.state != TransactionState::Reverting {
             let text = format!("cancelled by {}", actor.key_id);
@@ -213,6 +234,9 @@ impl TrialTask {
     /// Does for the live transaction what its state calls for now.
     async fn drive(&mut self) {
         let Some(live) = &mut self.driver.live else { return };
+        if live.ending.is_some() && Instant::now() < live.retry_at {
+            return;
+        }
         if let Some((state, by, outcome)) = live.ending.take() {
             return self.driver.end(state, by, &outcome).await;
         }
@@ -226,7 +250,12 @@ impl TrialTask {
             return;
         }
         match live.txn.state {
-            TransactionState::Trial => self.watch().await,
+            TransactionState::Trial => {
+                if live.unrecorded && self.services.store.writable() && Instant::now() >= live.retry_at {
+                    self.driver.record_begin().await;
+                }
+                self.watch().await;
+            }
             TransactionState::Confirming | TransactionState::Reverting if Instant::now() < live.retry_at => {}
             TransactionState::Confirming => self.driver.send_commit().await,
             TransactionState::Reverting => self.driver.send_revert().await,
@@ -252,6 +281,15 @@ impl TrialTask {
             }
         }
     }
+}
+
+/// The refusal of a change that is over, or is about to be.
+fn over(id: &str, state: TransactionState, live: &LiveTrial) -> Error {
+    let outcome = live.txn.progress.outcome.as_deref().unwrap_or("its end is not recorded yet");
+    Error::new(Code::ConfigTxnOver)
+        .detail(format!("it is {}: {outcome}", state.as_str()))
+        .context("txn", id)
+        .context("state", state.as_str())
 }
 
 /// What the bot's last report means for the trial. Counts a sample when the report is a new one.
