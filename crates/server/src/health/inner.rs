@@ -165,7 +165,11 @@ impl HealthInner {
             (value, self.publish_changes(&mut memory))
         };
         self.wake.notify_one();
-        if self.wait_until_stored(ticket).await { Ok(value) } else { Err(unstored_change()) }
+        if self.wait_until_stored(ticket).await {
+            Ok(value)
+        } else {
+            Err(unstored_change(self.store.is_durable()))
+        }
     }
 
     /// Passes on what must be stored, published and started, and renders the answers anew.
@@ -239,14 +243,19 @@ impl HealthInner {
     }
 }
 
-/// The failure of a change that holds in memory alone so far.
-fn unstored_change() -> Error {
+/// The failure of a change that holds in memory alone so far; without a durable store it always will.
+fn unstored_change(is_durable: bool) -> Error {
+    let remedy = if is_durable {
+        "Free space in or repair BOT_DATA_DIR; botops stores it then by itself, so do not send it again."
+    } else {
+        "Make the store usable, as the summary's warning says, restart botops and send it again: it is lost with the restart."
+    };
     Error::new(Code::StoreUnavailable)
         .detail(format!(
             "it holds from now on, but could not be stored within {} s: it is lost if botops ends before the disk can be \
              written again",
             STORED_WITHIN.as_secs()
         ))
-        .remedy("Free space in or repair BOT_DATA_DIR; botops stores it then by itself, so do not send it again.")
+        .remedy(remedy)
         .effect(Effect::Applied)
 }

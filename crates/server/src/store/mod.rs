@@ -213,8 +213,8 @@ impl Store {
     /// [`Code::StoreUnavailable`] when the disk cannot be written.
     pub async fn checkpoint(&self) -> Result<&'static str, Error> {
         let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
-        if let Some(fault) = &self.inner.fault {
-            return Err(Error::new(Code::StoreUnavailable).detail(fault.clone()));
+        if let Some(unusable) = self.unusable() {
+            return Err(unusable);
         }
         let (reply, answer) = oneshot::channel();
         self.requests.send(WriterRequest::Checkpoint(reply)).map_err(|_| gone())?;
@@ -235,6 +235,13 @@ impl Store {
             .max()
     }
 
+    /// The refusal of a change where the file could not be used at the start. Nothing but another start ends that.
+    fn unusable(&self) -> Option<Error> {
+        let fault = self.inner.fault.clone()?;
+        let remedy = "Make the file that `cause` names usable, as it says there, then restart botops: until then changes are refused.";
+        Some(Error::new(Code::StoreUnavailable).detail(fault).remedy(remedy))
+    }
+
     fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
     where
         T: Send + 'static,
@@ -242,8 +249,7 @@ impl Store {
         R: FnOnce(Result<T, Error>) + Send + 'static,
     {
         if self.inner.is_sealed.load(Ordering::Acquire) {
-            let fault = self.inner.fault.clone().unwrap_or_default();
-            return Err(Error::new(Code::StoreUnavailable).detail(fault));
+            return Err(self.unusable().unwrap_or_else(|| Error::new(Code::StoreUnavailable)));
         }
         if self.backlog() >= BACKLOG {
             return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
@@ -260,6 +266,18 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_could_not_be_used_at_the_start_asks_for_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder in its place: no later write succeeds, whatever becomes of the disk.
+        std::fs::create_dir(folder.path().join("ops.db")).unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        store.seal_if_unusable();
+        let refused = store.write(|_| Ok(())).await.unwrap_err().problem("test", chrono::Utc::now());
+        assert_eq!(refused.error_code, "SRV_002");
+        assert!(refused.remediation.contains("restart botops"), "{}", refused.remediation);
+    }
 
     #[tokio::test]
     async fn a_failed_closure_leaves_nothing_and_its_neighbours_stay() {
