@@ -3,7 +3,8 @@
 use botops_contract::{BotReport, BreakerState, SessionPhase};
 use rust_decimal::Decimal;
 
-use super::model::OverviewExtras;
+use super::model::{ConfigSync, OverviewExtras};
+use crate::configs::SyncState;
 use botops_core::error::NextAction;
 
 use super::tests::{an_incident, broken_component, render, seen_with};
@@ -60,4 +61,18 @@ fn a_halt_with_positions_past_their_stop_is_told_whole() {
     assert!(shown("recent_errors") >= 1, "{summary:#}");
     // Who halted it comes before an incident that has nothing to do with that.
     assert_eq!(summary["next_actions"][0]["path"], "/api/v1/events?kind=control&limit=5", "{summary:#}");
+}
+
+#[test]
+fn a_bot_that_trades_by_another_config_is_warned_of() {
+    let sync = ConfigSync {
+        status: SyncState::Drifted.as_str().to_owned(),
+        reason: "the bot runs version 0 (built in), committed is version 4".to_owned(),
+    };
+    let extras = OverviewExtras { config_sync: Some(sync), ..OverviewExtras::default() };
+    let summary = render(&seen_with(|_| {}), &extras);
+    let warnings = summary["warnings"].as_array().unwrap();
+    let told =
+        warnings.iter().filter_map(|one| one.as_str()).find(|one| one.contains("committed is version 4"));
+    assert!(told.is_some_and(|text| text.contains("config/rollback")), "{summary:#}");
 }

@@ -146,6 +146,7 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
             .into(),
         );
     }
+    warnings.extend(drift_warning(moment));
     let count = config.map_or(0, |config| config.pending_restart.len());
     if count > 0 {
         warnings.push(format!("{count} config values wait for a restart of the bot.").into());
@@ -171,6 +172,18 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
     warnings.extend(find_contradictions(report).into_iter().map(Warning::from));
     warnings.extend(moment.extras.warnings.iter().cloned());
     warnings
+}
+
+/// That the bot trades by another config than the committed one, such as the one built into it.
+fn drift_warning(moment: &StateMoment<'_>) -> Option<Warning> {
+    let sync = moment.extras.config_sync.as_ref().filter(|sync| sync.status == "drifted")?;
+    Some(Warning::with_remedy(
+        &format!(
+            "The bot trades by another config than the committed one: {}.",
+            without_full_stop(&sync.reason)
+        ),
+        "Next: GET /api/v1/config/diff?from=committed&to=running, then PUT /api/v1/config/rollback with `to: committed`.",
+    ))
 }
 
 /// Commands of operators that failed a short time ago, and were not given again with success.
