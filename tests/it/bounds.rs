@@ -129,6 +129,8 @@ fn a_request_names_one_host() {
         ("GET /livez HTTP/1.1\r\nhost: a\r\nHost: a\r\nconnection: close\r\n\r\n", 2),
         ("GET /livez HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n", 2),
         ("POST /mcp HTTP/1.1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", 0),
+        ("GET /livez HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n", 1),
+        ("GET /livez HTTP/1.1\r\nhost: a@b/c\r\nconnection: close\r\n\r\n", 1),
     ] {
         let (status, body) = ask(head);
         assert_eq!(status, 400, "{head}: {body:#}");
@@ -142,6 +144,7 @@ fn a_request_names_one_host() {
         "GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
         "GET /livez HTTP/1.0\r\n\r\n",
         "GET /livez HTTP/1.0\r\nhost: a\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: [::1]:8787\r\nconnection: close\r\n\r\n",
     ] {
         assert_eq!(ask(head).0, 200, "{head}");
     }

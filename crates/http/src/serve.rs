@@ -124,12 +124,13 @@ async fn converse(
         let (guard, tasks) = (guard.clone(), &tasks);
         // From here on until the answer, what is read is no head.
         let running = progress.clone().run();
-        let HeadNotes { hosts, upgrades } = read_head(request.headers());
+        let HeadNotes { hosts, is_host_odd, upgrades } = read_head(request.headers());
         if upgrades {
             request.extensions_mut().insert(wire.clone());
         }
         // Proxies and botops could take it for requests to different hosts. HTTP/1.0 needs none.
-        let is_directed = hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10);
+        let is_directed =
+            !is_host_odd && (hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10));
         async move {
             // Most requests have no body, and an empty one costs nothing to wrap.
             let wrap = |body: hyper::body::Incoming| match body.is_end_stream() {
@@ -236,14 +237,22 @@ fn end_reasons(
 struct HeadNotes {
     /// How many `Host` headers it has.
     hosts: usize,
+    /// Whether one of them holds what no name of a host can.
+    is_host_odd: bool,
     upgrades: bool,
 }
 
 /// One pass: a lookup of each name costs more than to look at the few headers that a request has.
 fn read_head(headers: &HeaderMap) -> HeadNotes {
-    let mut notes = HeadNotes { hosts: 0, upgrades: false };
-    for (name, _) in headers {
-        notes.hosts += usize::from(name == header::HOST);
+    let mut notes = HeadNotes { hosts: 0, is_host_odd: false, upgrades: false };
+    for (name, value) in headers {
+        if name == header::HOST {
+            notes.hosts += 1;
+            let is_odd = |byte: &u8| {
+                !byte.is_ascii_graphic() || matches!(byte, b'/' | b'@' | b'?' | b'#' | b'\\' | b',')
+            };
+            notes.is_host_odd |= value.as_bytes().iter().any(is_odd);
+        }
         notes.upgrades |= name == header::UPGRADE;
     }
     notes
@@ -251,6 +260,7 @@ fn read_head(headers: &HeaderMap) -> HeadNotes {
 
 fn wrong_hosts(count: usize) -> Error {
     let detail = match count {
+        1 => "the `Host` header names no host".to_owned(),
         0 => "the request has no `Host` header; HTTP/1.1 wants one".to_owned(),
         more => format!("the request has {more} `Host` headers; HTTP/1.1 wants one"),
     };

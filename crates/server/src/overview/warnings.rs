@@ -12,6 +12,7 @@ use super::wording::without_full_stop;
 use std::collections::HashSet;
 
 use crate::bots::{AbsenceAdvice, BotSnapshot, LoopRemedy, Presence, ReportedDay};
+use crate::configs::SyncState;
 use botops_contract::{BotPhase, BotReport, MarketStatus, Order, OrderStatus};
 use chrono::TimeDelta;
 
@@ -176,7 +177,8 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
 
 /// That the bot trades by another config than the committed one, such as the one built into it.
 fn drift_warning(moment: &StateMoment<'_>) -> Option<Warning> {
-    let sync = moment.extras.config_sync.as_ref().filter(|sync| sync.status == "drifted")?;
+    let sync =
+        moment.extras.config_sync.as_ref().filter(|sync| sync.status == SyncState::Drifted.as_str())?;
     Some(Warning::with_remedy(
         &format!(
             "The bot trades by another config than the committed one: {}.",
