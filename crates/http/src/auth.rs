@@ -29,6 +29,9 @@ use botops_core::error::{Code, Error};
 /// Name of the full-access key; no key of the file may have it, or the audit could not tell them apart.
 const OPERATOR: &str = "operator";
 
+/// Names under which events, runs and the audit have what botops does by itself.
+const OWN_NAMES: [&str; 3] = ["botops", "recovery", "system"];
+
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What a key may do. `admin` includes all other scopes; none of the others includes another.
@@ -210,9 +213,14 @@ impl KeyFile {
             if key.id.is_empty() || key.id.len() > 64 || !key.id.chars().all(|c| c.is_ascii_graphic()) {
                 return Err(format!("the id of key {number} is not 1 to 64 visible ASCII characters"));
             }
-            if key.id == OPERATOR {
+            if key.id.eq_ignore_ascii_case(OPERATOR) {
                 return Err(format!(
                     "the id of key {number} is `{OPERATOR}`, the name of BOT_API_AUTH_TOKEN's key"
+                ));
+            }
+            if let Some(name) = OWN_NAMES.iter().find(|name| key.id.eq_ignore_ascii_case(name)) {
+                return Err(format!(
+                    "the id of key {number} is `{name}`, under which botops tells what it does by itself"
                 ));
             }
             if !names.insert(key.id.as_str()) {
@@ -362,4 +370,23 @@ fn given(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, key) = bearer.split_at_checked(7)?;
     let key = key.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_has_a_name_under_which_something_else_acts() {
+        let check = |id: &str| {
+            let sha256 = "ab".repeat(32);
+            KeyFile::parse(
+                &serde_json::json!({"keys": [{"id": id, "sha256": sha256, "scopes": ["read"]}]}).to_string(),
+            )
+        };
+        for id in ["operator", "Operator", "botops", "recovery", "System"] {
+            assert!(check(id).is_err_and(|why| why.contains(&id.to_lowercase())), "{id}");
+        }
+        assert!(check("recovery-watcher").is_ok());
+    }
 }
