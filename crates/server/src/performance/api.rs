@@ -22,7 +22,7 @@ use super::window_words::{OutsideView, outside_of, read_call, window_text};
 use crate::bots::{BotSnapshot, ReportedDay, day_zone, open_profit};
 use botops_contract::{Amount, BotReport, TradingMode, add_exactly};
 use botops_core::error::{Error, NextAction};
-use botops_core::text::percent_encode;
+use botops_core::text::{clean, percent_encode};
 use botops_http::{FeatureRoutes, Query, json, routes};
 
 /// What is said of an amount that is in no sum.
@@ -260,12 +260,21 @@ fn old_positions_gap(seen: &BotSnapshot, unrealized: Option<Decimal>) -> Option<
     })
 }
 
+/// Characters of a trade's id in a sentence.
+const ID_SHOWN: usize = 60;
+
 fn unmeasured_gap(whole: &TradeMeasures) -> Option<String> {
     let unmeasured = whole.unmeasured_trades.filter(|count| *count > 0)?;
     let count = if unmeasured == 1 { "counts" } else { "count" };
+    let named = whole.first_unmeasured.as_deref().filter(|id| !id.is_empty());
+    let named = named.map(|id| match unmeasured {
+        1 => format!(" (`{}`)", clean(id, ID_SHOWN)),
+        _ => format!(" (the first: `{}`)", clean(id, ID_SHOWN)),
+    });
     Some(format!(
-        "{} {count} in total_trades alone: the net profit is not known, or has {TOO_MANY_DIGITS}",
-        trades(unmeasured)
+        "{}{} {count} in total_trades alone: the net profit is not known, or has {TOO_MANY_DIGITS}",
+        trades(unmeasured),
+        named.unwrap_or_default()
     ))
 }
 

@@ -51,6 +51,9 @@ pub(super) struct TradeMeasures {
     pub worst_trade: Option<Decimal>,
     /// Trades that count in `total_trades` alone: their net profit is not known, or has too many digits for a sum.
     pub unmeasured_trades: Option<u64>,
+    /// The id of the first of these; told in words.
+    #[serde(skip)]
+    pub first_unmeasured: Option<String>,
 }
 
 /// Measures trades given in the order they closed.
@@ -67,6 +70,7 @@ pub(super) fn measure_trades<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> Tr
 struct TradeSums {
     trades: u64,
     unmeasured: u64,
+    first_unmeasured: Option<String>,
     wins: u64,
     losses: u64,
     breakeven: u64,
@@ -92,6 +96,7 @@ impl TradeSums {
         self.trades += 1;
         if self.add_measured(trade).is_none() {
             self.unmeasured += 1;
+            self.first_unmeasured.get_or_insert_with(|| trade.id.clone());
         }
     }
 
@@ -176,6 +181,7 @@ impl TradeSums {
             best_trade: self.best,
             worst_trade: self.worst,
             unmeasured_trades: Some(self.unmeasured),
+            first_unmeasured: self.first_unmeasured,
         }
     }
 }
@@ -189,12 +195,15 @@ fn outcome_of(net: Decimal) -> TradeOutcome {
     }
 }
 
+/// The largest ratio that is taken for one. A stop within a rounding of the entry gives any number, and would be the mean.
+const LARGEST_RATIO: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
+
 fn risk_reward(trade: &Trade) -> Option<Decimal> {
     let entry = amount_value(trade.entry_price.as_ref())?;
     let (stop, target) =
         (amount_value(trade.stop_price.as_ref())?, amount_value(trade.target_price.as_ref())?);
     let risk = entry.checked_sub(stop).filter(|risk| !risk.is_zero())?;
-    target.checked_sub(entry)?.checked_div(risk)
+    target.checked_sub(entry)?.checked_div(risk).filter(|ratio| ratio.abs() <= LARGEST_RATIO)
 }
 
 /// Minus zero is shown as zero.

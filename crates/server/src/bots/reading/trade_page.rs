@@ -69,7 +69,11 @@ pub(in crate::bots) fn read_trade_page(
     let before_newest = fresh.numbers.get(..newest_at.unwrap_or(0)).unwrap_or_default();
     let unnumbered = before_newest.iter().filter(|(_, number)| number.is_none()).count();
     let unread = lost.min(count(passed.len() + unnumbered));
-    let is_fresh = |part: &&UnreadablePart| fresh.holds(&part.pointer);
+    // Of a trade that was read, a part may be unreadable too: what is told is why one could not be.
+    let is_lost = |number: &Option<u64>| number.is_none_or(|number| !read.contains(&number));
+    let lost_at: HashSet<usize> =
+        fresh.numbers.iter().filter(|(_, number)| is_lost(number)).map(|(index, _)| *index).collect();
+    let is_fresh = |part: &&UnreadablePart| index_of(part).is_some_and(|index| lost_at.contains(&index));
     let first_unread = unreadable.iter().find(is_fresh).cloned();
     let page = TradeJournalPage {
         next: value.next.filter(|next| *next <= LARGEST_SEQ),
@@ -106,12 +110,11 @@ impl FreshItems {
         let fresh: Vec<_> = numbers.iter().copied().enumerate().filter(is_fresh).map(above_zero).collect();
         Self { passed: numbers.len() - fresh.len(), numbers: fresh }
     }
+}
 
-    /// Whether something at this place of the answer belongs to one of them.
-    fn holds(&self, pointer: &str) -> bool {
-        let index = pointer.strip_prefix("/items/").and_then(|rest| rest.split('/').next()?.parse().ok());
-        index.is_some_and(|index: usize| self.numbers.iter().any(|(at, _)| *at == index))
-    }
+/// The item of the page in which a part is.
+fn index_of(part: &UnreadablePart) -> Option<usize> {
+    part.pointer.strip_prefix("/items/").and_then(|rest| rest.split('/').next()?.parse().ok())
 }
 
 fn count(items: usize) -> u64 {
@@ -135,6 +138,16 @@ fn numbers_in(bytes: &[u8]) -> Vec<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_a_lost_trade_is_wrong_in_that_one() {
+        let page = br#"{"items": [
+            {"seq": 1, "symbol": "A", "closed_at": "2026-03-02T15:00:00Z", "net_pl": "NaN"},
+            {"seq": 2, "symbol": "A", "closed_at": "0001"}]}"#;
+        let (page, unreadable) = read_trade_page(page, 0).unwrap();
+        assert_eq!((page.trades.len(), page.unread), (1, 1), "{unreadable:?}");
+        assert_eq!(page.first_unread.unwrap().pointer, "/items/1/closed_at");
+    }
 
     const READABLE: &str = r#"{"seq": 4, "symbol": "A", "closed_at": "2026-03-02T15:00:00Z"}"#;
 
