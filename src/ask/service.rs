@@ -12,6 +12,7 @@ use botops_http::{Actor, InternalCall, InternalCaller};
 use super::bot_standing::AskedBotView;
 use super::context::AskContext;
 use super::refusals::find_refusal;
+use super::slots::WOULD_BE_REFUSED;
 use super::understanding::{refused_view, understand};
 use super::views::AskView;
 
@@ -55,7 +56,10 @@ impl AskService {
                 }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
-                let refusal = refusal_of(&answer).map(|why| format!("It would be refused: {why}"));
+                // What the schema refuses is told already.
+                let is_told = view.note.as_deref().is_some_and(|note| note.contains(WOULD_BE_REFUSED));
+                let refusal = refusal_of(&answer).filter(|_| !is_told);
+                let refusal = refusal.map(|why| format!("It would be refused: {why}"));
                 let notes = [view.note.take(), refusal, note_on_profit(&view, &answer, &context)];
                 let notes: Vec<String> = notes.into_iter().flatten().collect();
                 view.note = (!notes.is_empty()).then(|| notes.join(" "));

@@ -12,9 +12,10 @@ mod identifiers;
 mod names;
 mod periods;
 mod read;
+mod relative_amounts;
 mod symbols;
 mod values;
 
 pub(crate) use read::read_slots;
 pub(crate) use symbols::find_named_symbols;
-pub(crate) use values::{SlotValues, WantedValue};
+pub(crate) use values::{SlotValues, WOULD_BE_REFUSED, WantedValue};

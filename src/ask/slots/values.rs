@@ -63,7 +63,12 @@ pub(crate) struct WantedValue {
     pub(crate) why: String,
     /// Whether what the text says can be brought into the field's unit.
     pub(crate) fits: bool,
+    /// Whether the field's schema does not take the value; `why` says so.
+    pub(crate) is_refused: bool,
 }
+
+/// With these words `why` says that a value is outside of what its field takes.
+pub(crate) const WOULD_BE_REFUSED: &str = "would be refused";
 
 /// Every value found in a text.
 #[derive(Debug, Clone, Default)]
