@@ -52,10 +52,14 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
             let is_used = slots.symbols.iter().any(|symbol| has(symbol) || has(&percent_encode(symbol)));
             (!is_used).then(|| format!("{what} is not told by symbol"))
         }
-        SlotKind::Period => {
+        SlotKind::Period if slots.is_to_come => Some("that time is still to come".to_owned()),
+        SlotKind::Zone if slots.zone.is_none() => {
+            Some("which zone that is is not known here; times are those of the bot's zone".to_owned())
+        }
+        SlotKind::Period | SlotKind::Zone if slots.period.is_some() => {
             let is_today = slots.period.is_some_and(|period| period.is_day(asked.today));
             let is_used = is_today && is_about_now(carried)
-                || has_any(&["from=", "since=", "since ", "window=", "hours=", "\"from\""]);
+                || has_any(&["from=", "since=", "since ", "window=", "hours=", "\"from\"", "to=", "before "]);
             (!is_used).then(|| format!("{what} is not told by time"))
         }
         SlotKind::Count => (!has_any(&["limit=", "the first "])).then(|| format!("{what} takes no count")),
@@ -65,8 +69,10 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
         {
             Some("one question waits 25 s at most; it can be repeated".to_owned())
         }
-        SlotKind::Duration => (!has_any(&["ends_at", "wait=", "since=", "from="]))
-            .then(|| format!("{what} takes no duration; it holds until it is ended")),
+        SlotKind::Period | SlotKind::Zone | SlotKind::Duration => {
+            (!has_any(&["ends_at", "wait=", "since=", "from="]))
+                .then(|| format!("{what} takes no duration; it holds until it is ended"))
+        }
         SlotKind::Component => {
             let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent))
                 || has("mentions ");

@@ -64,7 +64,7 @@ const ANYWHERE: &[WordConcept] = &[
 ];
 
 /// Values that say which part of an answer is wanted.
-const NAMED_IF_UNUSED: &[SlotKind] = &[SlotKind::Period, SlotKind::Count, SlotKind::Symbol];
+const NAMED_IF_UNUSED: &[SlotKind] = &[SlotKind::Period, SlotKind::Zone, SlotKind::Count, SlotKind::Symbol];
 
 fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     if rule.never.iter().any(|concept| is_ruled_out(asked, *concept, rule)) || !(rule.when)(asked) {
@@ -78,7 +78,12 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     // The heaviest word that this rule itself is about.
     let mut head: f64 = 0.0;
     for word in &asked.words {
-        let by_slot = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
+        // A zone is taken where times are.
+        let takes = |slot: SlotKind| match slot {
+            SlotKind::Zone => [SlotKind::Period, SlotKind::Duration].iter().any(|of| rule.slots.contains(of)),
+            slot => rule.slots.contains(&slot),
+        };
+        let by_slot = word.slot.is_some_and(takes);
         let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
         let by_also = rule.also.iter().any(|concept| word.is(*concept));
         let anywhere = word.concepts.iter().any(|concept| ANYWHERE.contains(concept));

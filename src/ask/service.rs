@@ -51,8 +51,12 @@ impl AskService {
         match self.inside.call(actor, made).await {
             Ok(answer) => {
                 let mut answer = answer.body;
+                let mut further = None;
                 for selection in &view.selection {
-                    selection.apply(&mut answer);
+                    let is_page = answer["older"].is_u64();
+                    if selection.apply(&mut answer) == Some(0) && is_page {
+                        further = Some(NOTHING_ON_THIS_PAGE.to_owned());
+                    }
                 }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
@@ -60,7 +64,7 @@ impl AskService {
                 let is_told = view.note.as_deref().is_some_and(|note| note.contains(WOULD_BE_REFUSED));
                 let refusal = refusal_of(&answer).filter(|_| !is_told);
                 let refusal = refusal.map(|why| format!("It would be refused: {why}"));
-                let notes = [view.note.take(), refusal, note_on_profit(&view, &answer, &context)];
+                let notes = [view.note.take(), further, refusal, note_on_profit(&view, &answer, &context)];
                 let notes: Vec<String> = notes.into_iter().flatten().collect();
                 view.note = (!notes.is_empty()).then(|| notes.join(" "));
                 view.answer = Some(answer);
@@ -116,6 +120,9 @@ impl AskService {
         context
     }
 }
+
+/// The note beside a list of which the page that was read has nothing.
+const NOTHING_ON_THIS_PAGE: &str = "The page that was read has nothing of what was selected; there are older ones: go on with `older` as `before`.";
 
 /// Workflows that are recognised even when the list of workflows cannot be read.
 pub(super) const SHIPPED_WORKFLOWS: [&str; 4] =

@@ -33,7 +33,7 @@ word_lists! {
     LossStates OverStates PendingStates FiringStates UnacknowledgedStates AcknowledgedStates Negations
     TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords CriticalStates ReasonWords AwayPhrases
     ClauseJoints WishJoints ClauseOpeners StateOpeners SubordinateOpeners PlainPolite Connectives MoodQuestionOpeners Exceptions Manners
-    OrderMarkers AskMarkers AskVerbs OrderPrefixes WishOpeners IndirectOrders OrderVerbs TimeOfDayWords BoundWords Auxiliaries SymbolNames KnownTickers WordTickers Purposes
+    OrderMarkers AskMarkers AskVerbs OrderPrefixes WishOpeners IndirectOrders OrderVerbs TimeOfDayWords BoundWords Auxiliaries SymbolNames ZoneNames KnownTickers WordTickers Purposes
 }
 
 const WORD_LIST_FILE: &str = include_str!("word_lists.txt");

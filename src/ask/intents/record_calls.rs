@@ -137,7 +137,7 @@ pub(super) fn read_incidents(asked: &ParsedText, context: &AskContext) -> AskPla
     let mut select = AnswerSelection::of("items");
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
-        query.push(format!("since={}", instant(from)));
+        query.extend(from.map(|from| format!("since={}", instant(from))));
         select.until = to;
     }
     let state = if says(asked, WordList::FiringStates) {

@@ -178,7 +178,9 @@ pub(super) fn month_of(word: &str) -> Option<u32> {
 /// "At 3 am", "around 14:05": the hour from then.
 fn of_a_moment(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPeriod> {
     let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
-    if !matches!(before, "at" | "around" | "about" | "@" | "circa") {
+    let is_day = matches!(before, "yesterday" | "today") || before.parse::<chrono::Weekday>().is_ok();
+    let is_date = NaiveDate::parse_from_str(before, "%Y-%m-%d").is_ok();
+    if !(matches!(before, "at" | "around" | "about" | "@" | "circa") || is_day || is_date) {
         return None;
     }
     let (time, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))?;

@@ -10,11 +10,13 @@ mod counts;
 mod days_named;
 mod identifiers;
 mod names;
+mod period_reader;
 mod periods;
 mod read;
 mod relative_amounts;
 mod symbols;
 mod values;
+mod zones;
 
 pub(crate) use read::read_slots;
 pub(crate) use symbols::find_named_symbols;
