@@ -1,8 +1,11 @@
 //! What a text says and the call does not take: each with the reason, so that nothing is dropped without a word.
 
 use super::answer_selection::told;
+use super::concept::WordConcept;
+use super::intents::IntentRule;
 use super::parsed_text::ParsedText;
 use super::plan::PlannedCall;
+use super::scoring::explains;
 use super::views::AskUnusedView;
 use super::vocabulary::is_common_word;
 use super::word::{AskWord, SlotKind};
@@ -12,7 +15,8 @@ use botops_core::text::percent_encode;
 const NAMED: usize = 5;
 
 /// What of the text this call does not take.
-pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> Vec<AskUnusedView> {
+pub(super) fn not_used(asked: &ParsedText, rule: &IntentRule, call: &PlannedCall) -> Vec<AskUnusedView> {
+    let intent = rule.intent;
     let mut body = call.body.clone().unwrap_or_default();
     // The text itself stands in these, which uses nothing of it.
     if let Some(members) = body.as_object_mut() {
@@ -24,7 +28,8 @@ pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> 
     let mut unused: Vec<AskUnusedView> = Vec::new();
     let mut last = None;
     for (at, word) in asked.words.iter().enumerate() {
-        let Some(why) = reason(asked, word, intent, &carried) else { continue };
+        let why = reason(asked, word, intent, &carried).or_else(|| no_part_of(rule, word));
+        let Some(why) = why else { continue };
         let goes_on = last == at.checked_sub(1).map(|before| (before, why.clone()));
         last = Some((at, why.clone()));
         // "last 2 hours" is one thing.
@@ -35,6 +40,19 @@ pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> 
         }
     }
     unused
+}
+
+/// Meanings that narrow or order a list.
+const NARROWING: &[WordConcept] =
+    &[WordConcept::Age, WordConcept::Best, WordConcept::Worst, WordConcept::PerSymbol];
+
+/// "Stale orders", "the worst fills": a word that narrows or orders, where what was understood does neither by it.
+fn no_part_of(rule: &IntentRule, word: &AskWord) -> Option<String> {
+    // "Which pairs" asks, and narrows nothing.
+    let asks = word.lower.starts_with("which") || word.lower.starts_with("what");
+    let narrows = word.slot.is_none() && word.is_wished && NARROWING.iter().any(|concept| word.is(*concept));
+    (narrows && !asks && !rule.acts() && !explains(rule, word))
+        .then(|| format!("{} is not narrowed or ordered by it", rule.intent.replace('_', " ")))
 }
 
 /// Why a word is not used; `None` when it is, or says nothing.

@@ -118,6 +118,12 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
 }
 
+/// Whether a rule takes a word by one of its meanings.
+pub(super) fn explains(rule: &IntentRule, word: &AskWord) -> bool {
+    let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
+    by_need || word.concepts.iter().any(|concept| rule.also.contains(concept) || ANYWHERE.contains(concept))
+}
+
 /// How many words before it a denial holds for a verb: "do not ever cancel".
 const DENIAL_REACH: usize = 2;
 

@@ -448,6 +448,17 @@ fn a_change_that_is_refused_or_goes_against_its_verb_says_so() {
     }
 }
 
+/// A change that says not what of is asked back, and no change is offered that nobody spoke of.
+#[test]
+fn a_bare_pronoun_offers_no_change() {
+    for text in ["reset it", "reset that please", "cancel it", "close it", "loosen it by half", "double that"]
+    {
+        let view = reading(text);
+        assert!(view.intent.is_none() && !view.options.is_empty(), "{text}: {view:?}");
+        assert!(view.options.iter().all(|option| option.call.method == "GET"), "{text}: {:?}", view.options);
+    }
+}
+
 /// Each word of a few letters that is near one that can do harm, and is none.
 #[test]
 fn no_text_that_is_not_understood_offers_what_can_do_harm() {

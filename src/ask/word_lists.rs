@@ -29,7 +29,7 @@ word_lists! {
     Injections Secrets SecretStates ValueVerbs ShellCommands MoneyMoves TradeVerbs
     HarmlessBesideTrade Destructions AdviceRequests LookOpeners PoliteWords Greetings LookVerbs
     QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs MoreWords LessWords NoSymbols BeforeSymbol BesideCount
-    OpenStates FilledStates CancelledStates RejectedStates ExpiredStates PartlyStates BuySides SellSides WinStates
+    OpenStates FilledStates CancelledStates RejectedStates ExpiredStates EndedStates PartlyStates BuySides SellSides WinStates
     LossStates OverStates PendingStates FiringStates UnacknowledgedStates AcknowledgedStates Negations
     TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords CriticalStates ReasonWords AwayPhrases
     ClauseJoints WishJoints ClauseOpeners StateOpeners SubordinateOpeners PlainPolite Connectives MoodQuestionOpeners Exceptions Manners

@@ -209,6 +209,7 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
         (WordList::CancelledStates, &["CANCELLED"]),
         (WordList::RejectedStates, &["REJECTED"]),
         (WordList::ExpiredStates, &["EXPIRED"]),
+        (WordList::EndedStates, &["FILLED", "CANCELLED", "REJECTED", "EXPIRED"]),
     ]
     .into_iter()
     .filter(|(list, _)| says(asked, *list))
@@ -305,9 +306,19 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
     } else {
         None
     };
+    // "Over the last hour" and "until now" are of the time.
+    const OF_TIME: [&str; 5] = ["over", "past", "now", "current", "currently"];
+    let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
+    let names_state = parts.any(|part| {
+        let is_state = [WordList::OverStates, WordList::PendingStates, WordList::FiringStates]
+            .iter()
+            .any(|list| list.contains(part));
+        is_state && !OF_TIME.contains(&part)
+    });
+    let is_timeless = select.since.or(select.until).is_none();
     query.extend(
         state
-            .filter(|_| select.since.or(select.until).is_none() || is_unacknowledged)
+            .filter(|_| is_timeless || names_state || is_unacknowledged)
             .map(|state| format!("state={state}")),
     );
     if let Some(component) = named_part(asked) {

@@ -1,6 +1,6 @@
 //! Reads the period of the past that a text names: what opens it, what ends it, and on whose clocks.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono_tz::Tz;
 
 use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, text_at};
@@ -25,7 +25,9 @@ pub(super) fn read_period(
     let is_free = |words: &[AskWord], at: usize| words.get(at).is_some_and(|word| word.slot.is_none());
     for at in 0..read.texts.len() {
         let place = read.place(at);
-        if !is_free(words, place) {
+        // "October" of "the 14th of October" is no month of its own.
+        let is_of_a_date = read.dates.iter().any(|(from, length, _)| (*from..from + length).contains(&at));
+        if !is_free(words, place) || is_of_a_date {
             continue;
         }
         let Some((period, length)) = read.period_at(at, !slots.keys.is_empty()) else {
@@ -248,7 +250,10 @@ impl PeriodReader {
     /// The period between the first and the last of several dates, or from one up to now, or up to one.
     fn read_dates(&mut self, words: &mut [AskWord], slots: &mut SlotValues) {
         let dates = std::mem::take(&mut self.dates);
-        let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
+        let (Some(&first), Some(&last)) = (dates.first(), dates.last()) else { return };
+        // "Between Monday and Wednesday" on a Wednesday ends today.
+        let later = last.2.checked_add_days(Days::new(7)).filter(|day| *day <= self.days.today);
+        let last_day = later.filter(|_| last.2 < first.2).unwrap_or(last.2);
         if self.is_of_an_order(first.0) {
             return;
         }
@@ -260,7 +265,7 @@ impl PeriodReader {
         slots.period = Some(match (slots.period, up_to) {
             // "Between 2025-11-18 10:00 and 2025-11-19 9:00".
             (Some(_), None) if dates.len() == 2 && clocks.iter().any(Option::is_some) => AskedPeriod {
-                to: last.2,
+                to: last_day,
                 starts: clocks.first().copied().flatten(),
                 ends: clocks.last().copied().flatten(),
                 ..day
@@ -285,7 +290,7 @@ impl PeriodReader {
             (Some(known), None) => known,
             (None, Some(end)) => end,
             (None, None) => {
-                let to = if dates.len() > 1 || !is_since { last.2 } else { self.days.today };
+                let to = if dates.len() > 1 || !is_since { last_day } else { self.days.today };
                 AskedPeriod { from: first.2.min(to), to: to.max(first.2), ..day }
             }
         });

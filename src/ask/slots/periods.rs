@@ -364,6 +364,20 @@ pub(super) fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option
     Some((day, 1))
 }
 
+/// A span with the smaller ones behind it: "2h 30m", "an hour and 20 minutes", "an hour and a half".
+fn with_the_rest(texts: &[String], at: usize, seconds: u64, length: usize) -> (u64, usize) {
+    let text = |ahead: usize| text_at(texts, at + ahead);
+    let joint = length + usize::from(text(length) == "and");
+    if joint > length && text(joint) == "a" && text(joint + 1) == "half" {
+        let unit = unit_seconds(text(length - 1)).unwrap_or_default();
+        return (seconds.saturating_add(unit / 2), joint + 2);
+    }
+    match read_span(text(joint), text(joint + 1), text(joint + 2)) {
+        Some((rest, more)) if rest < seconds && rest < 3_600 => (seconds.saturating_add(rest), joint + more),
+        _ => (seconds, length),
+    }
+}
+
 /// Reads a duration from now on, such as "for 2 hours".
 pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
@@ -376,6 +390,7 @@ pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: 
         let until = seconds_until(&texts, at, context.now, zone).filter(|_| slots.keys.is_empty());
         let found = until.or_else(|| read_span(text(at), text(at + 1), text(at + 2)));
         let Some((seconds, length)) = found else { continue };
+        let (seconds, length) = with_the_rest(&texts, at, seconds, length);
         slots.seconds = Some(seconds);
         mark_all(words, at, length, SlotKind::Duration);
         return;
