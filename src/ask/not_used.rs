@@ -16,7 +16,6 @@ const NAMED: usize = 5;
 
 /// What of the text this call does not take.
 pub(super) fn not_used(asked: &ParsedText, rule: &IntentRule, call: &PlannedCall) -> Vec<AskUnusedView> {
-    let intent = rule.intent;
     let mut body = call.body.clone().unwrap_or_default();
     // The text itself stands in these, which uses nothing of it.
     if let Some(members) = body.as_object_mut() {
@@ -28,7 +27,7 @@ pub(super) fn not_used(asked: &ParsedText, rule: &IntentRule, call: &PlannedCall
     let mut unused: Vec<AskUnusedView> = Vec::new();
     let mut last = None;
     for (at, word) in asked.words.iter().enumerate() {
-        let why = reason(asked, word, intent, &carried).or_else(|| no_part_of(rule, word));
+        let why = reason(asked, word, rule, &carried).or_else(|| no_part_of(rule, word));
         let Some(why) = why else { continue };
         let goes_on = last == at.checked_sub(1).map(|before| (before, why.clone()));
         last = Some((at, why.clone()));
@@ -56,7 +55,8 @@ fn no_part_of(rule: &IntentRule, word: &AskWord) -> Option<String> {
 }
 
 /// Why a word is not used; `None` when it is, or says nothing.
-fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Option<String> {
+fn reason(asked: &ParsedText, word: &AskWord, rule: &IntentRule, carried: &str) -> Option<String> {
+    let (intent, call_acts) = (rule.intent, rule.acts());
     let slots = &asked.slots;
     let has = |wanted: &str| !wanted.is_empty() && carried.contains(wanted);
     let has_any = |wanted: &[&str]| wanted.iter().any(|wanted| has(wanted));
@@ -88,8 +88,10 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
             Some("one question waits 25 s at most; it can be repeated".to_owned())
         }
         SlotKind::Period | SlotKind::Zone | SlotKind::Duration => {
-            (!has_any(&["ends_at", "wait=", "since=", "from="]))
-                .then(|| format!("{what} takes no duration; it holds until it is ended"))
+            (!has_any(&["ends_at", "wait=", "since=", "from="])).then(|| match call_acts {
+                true => format!("{what} takes no duration; it holds until it is ended"),
+                false => format!("{what} is not told by time"),
+            })
         }
         SlotKind::Component => {
             let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent))

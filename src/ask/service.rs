@@ -60,10 +60,13 @@ impl AskService {
                 }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
-                // What the schema refuses is told already.
-                let is_told = view.note.as_deref().is_some_and(|note| note.contains(WOULD_BE_REFUSED));
-                let refusal = refusal_of(&answer).filter(|_| !is_told);
-                let refusal = refusal.map(|why| format!("It would be refused: {why}"));
+                let refusal = refusal_of(&answer).map(|why| format!("It would be refused: {why}"));
+                // What the dry run says of it is told in its stead.
+                if let (Some(note), true) = (view.note.as_mut(), refusal.is_some())
+                    && let Some((told, _)) = note.split_once(&format!(", which {WOULD_BE_REFUSED}"))
+                {
+                    *note = format!("{told}.");
+                }
                 let notes = [view.note.take(), further, refusal, note_on_profit(&view, &answer, &context)];
                 let notes: Vec<String> = notes.into_iter().flatten().collect();
                 view.note = (!notes.is_empty()).then(|| notes.join(" "));

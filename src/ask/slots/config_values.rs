@@ -67,16 +67,16 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
     if wanted.is_empty() {
         return;
     }
-    // "Max daily loss to 1000 dollars": the one in dollars is offered beside it.
-    if !wanted.iter().any(|wanted| wanted.fits) {
+    if wanted.iter().any(|wanted| wanted.fits) {
+        // A unit tells fields apart: 5 % is for the one in percent and not for the one in dollars.
+        wanted.retain(|wanted| wanted.fits);
+    } else {
+        // "Max daily loss to 1000 dollars": the one in dollars is offered beside it.
         let others = fields_of_the_same(&slots.keys, context);
         let fitting = values_for(&others).into_iter().filter(|wanted| wanted.fits);
         wanted = fitting.chain(wanted).collect();
         slots.keys = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         slots.keys.dedup();
-    } else {
-        // A unit tells fields apart: 5 % is for the one in percent and not for the one in dollars.
-        wanted.retain(|wanted| wanted.fits);
     }
     // 5000 is for the one in dollars where the one in percent goes to 100.
     let is_within = |wanted: &WantedValue| {
@@ -166,7 +166,7 @@ fn find_value(
     let is_ratio = keys.iter().any(|key| key.ends_with("ratio"));
     let factors = find_factors(words).filter(|found| {
         let is_x = found.places.first().is_some_and(|at| lower(*at).ends_with('x'));
-        !(is_ratio && is_x) && found.places.iter().all(|at| is_free(at))
+        !(is_ratio && is_x) && found.places.iter().all(is_free)
     });
     let is_of_factor = |at: &usize| factors.as_ref().is_some_and(|found| found.places.contains(at));
     let amount_at = |at: usize| read_amount(words, at);

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, text_at};
 use super::days_named::{month_of, named_period, usual_time};
-use super::periods::{DayStarts, days, read_date, unit_seconds};
+use super::periods::{DayStarts, days, read_date, read_number, read_span, unit_seconds};
 use super::values::{AskedPeriod, SlotValues};
 use super::zones::{NamedZone, find_zone};
 use crate::ask::context::AskContext;
@@ -167,9 +167,33 @@ impl PeriodReader {
             .or_else(|| days.of_two_words(texts, at))
             .or_else(|| days.between_times(texts, at, has_key))
             .or_else(|| self.up_to_a_time(at).filter(|_| !has_key))
+            .or_else(|| self.of_an_age(at).filter(|_| !has_key))
+            .or_else(|| self.between_spans(at).filter(|_| !has_key))
             .or_else(|| days.since_a_time(texts, at))
             .or_else(|| days.of_a_month(texts, at))
             .or_else(|| days.of_a_count(texts, at))
+    }
+
+    /// "Older than 2 days", "newer than an hour".
+    fn of_an_age(&self, at: usize) -> Option<FoundPeriod> {
+        let text = |at: usize| text_at(&self.texts, at);
+        let is_age = matches!(at.checked_sub(2).map_or("", text), "older" | "newer" | "younger")
+            && text(at.checked_sub(1)?) == "than";
+        let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2)).filter(|_| is_age)?;
+        Some((AskedPeriod { seconds: Some(seconds), ..days(self.days.today, self.days.today) }, length))
+    }
+
+    /// "Between 2 and 1 hours ago".
+    fn between_spans(&self, at: usize) -> Option<FoundPeriod> {
+        let text = |at: usize| text_at(&self.texts, at);
+        let is_range = text(at.checked_sub(1)?) == "between" && text(at + 1) == "and";
+        let (ends, length) = read_span(text(at + 2), text(at + 3), text(at + 4)).filter(|_| is_range)?;
+        let unit = unit_seconds(text(at + 1 + length)).filter(|_| text(at + 2 + length) == "ago")?;
+        let seconds = u64::from(read_number(text(at))?).checked_mul(unit)?;
+        let (seconds, ends) = (seconds.max(ends), seconds.min(ends));
+        let today = self.days.today;
+        let period = AskedPeriod { seconds: Some(seconds), ends_back: Some(ends), ..days(today, today) };
+        Some((period, length + 3))
     }
 
     /// "Before 10:00", "up to noon".
@@ -231,6 +255,16 @@ impl PeriodReader {
         let joint = text(at.checked_sub(1));
         let is_range = matches!(opener, "between" | "from" | "since")
             && matches!(joint, "and" | "to" | "until" | "till" | "through");
+        // "To a week ago" ends there.
+        let is_ago = (at + 1..=at + 3).any(|at| text_at(&self.texts, at) == "ago");
+        let other = if is_range && is_ago && is_days(&other) && other.seconds.is_none() {
+            AskedPeriod { to: other.from, ..other }
+        } else {
+            other
+        };
+        if let (Some(from), Some(to), true) = (known.seconds, other.seconds, is_range && !other.is_open) {
+            return AskedPeriod { seconds: Some(from.max(to)), ends_back: Some(from.min(to)), ..known };
+        }
         match (is_part(&known), is_part(&other)) {
             (true, false) if is_day(&other) => AskedPeriod { from: other.from, to: other.to, ..known },
             (false, true) if is_day(&known) => {
@@ -258,7 +292,7 @@ impl PeriodReader {
             return;
         }
         let day = AskedPeriod { zone: self.zone, ..days(first.2, first.2) };
-        let is_since = first.0 > 0 && is_open_end(text_at(&self.texts, first.0 - 1));
+        let is_since = is_open_end(self.opener(first.0));
         let up_to = self.ends_before(first.0).filter(|_| dates.len() == 1).map(|end| day.up_to(end));
         let clocks = dates.iter().map(|(at, length, _)| self.clock_behind(*at, *length));
         let clocks: Vec<Option<NaiveTime>> = clocks.collect();

@@ -11,12 +11,6 @@ use crate::ask::context::AskContext;
 use crate::ask::spelling::small_number;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
-fn mark_all(words: &mut [AskWord], at: usize, length: usize, slot: SlotKind) {
-    for place in at..at + length {
-        mark_slot(words, place, slot);
-    }
-}
-
 /// The days from which periods are counted.
 pub(super) struct DayStarts {
     pub(super) today: NaiveDate,
@@ -285,7 +279,7 @@ pub(super) fn read_compact(word: &str) -> Option<u64> {
 }
 
 /// "3 days", "a couple of hours", "24h": the number of seconds, and the number of words that name it.
-fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
+pub(super) fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
     if let Some(seconds) = read_compact(first) {
         return Some((seconds, 1));
     }
@@ -380,10 +374,15 @@ fn with_the_rest(texts: &[String], at: usize, seconds: u64, length: usize) -> (u
 
 /// Reads a duration from now on, such as "for 2 hours".
 pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
-    let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
+    // The words of a time zone stand between a time and its day: "17:00 utc tomorrow".
+    let is_zone = |word: &AskWord| word.slot == Some(SlotKind::Zone);
+    let places: Vec<usize> =
+        words.iter().enumerate().filter(|(_, word)| !is_zone(word)).map(|(at, _)| at).collect();
+    let lower = |at: &usize| words.get(*at).map_or_else(String::new, |word| word.lower.clone());
+    let texts: Vec<String> = places.iter().map(lower).collect();
     let text = |at: usize| text_at(&texts, at);
-    for at in 0..texts.len() {
-        if words.get(at).is_some_and(|word| word.slot.is_some()) {
+    for (at, place) in places.iter().enumerate() {
+        if words.get(*place).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
         let zone = slots.zone.unwrap_or(context.zone);
@@ -392,7 +391,9 @@ pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: 
         let Some((seconds, length)) = found else { continue };
         let (seconds, length) = with_the_rest(&texts, at, seconds, length);
         slots.seconds = Some(seconds);
-        mark_all(words, at, length, SlotKind::Duration);
+        for place in places.iter().skip(at).take(length) {
+            mark_slot(words, *place, SlotKind::Duration);
+        }
         return;
     }
 }

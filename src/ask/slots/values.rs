@@ -11,6 +11,8 @@ pub(crate) struct AskedPeriod {
     pub(crate) to: NaiveDate,
     /// Seconds back from now, when the text gave less than a day instead of days.
     pub(crate) seconds: Option<u64>,
+    /// Seconds back from now at which such a period ends; `None` for now.
+    pub(crate) ends_back: Option<u64>,
     /// The time of the first day at which it begins, when the text gave one.
     pub(crate) starts: Option<NaiveTime>,
     /// The time of the last day at which it ends, when the text gave one.
@@ -24,7 +26,16 @@ pub(crate) struct AskedPeriod {
 impl AskedPeriod {
     /// Whole days, both included.
     pub(crate) fn days(from: NaiveDate, to: NaiveDate) -> Self {
-        Self { from, to, seconds: None, starts: None, ends: None, zone: None, is_open: false }
+        Self {
+            from,
+            to,
+            seconds: None,
+            ends_back: None,
+            starts: None,
+            ends: None,
+            zone: None,
+            is_open: false,
+        }
     }
 
     /// Whether it is this whole day.
@@ -63,8 +74,9 @@ impl AskedPeriod {
     ) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
         let zone = self.zone.unwrap_or(zone);
         if let Some(seconds) = self.seconds {
-            let back = now - TimeDelta::seconds(i64::try_from(seconds).unwrap_or(86_400));
-            return if self.is_open { (None, Some(back)) } else { (Some(back), None) };
+            let back = |seconds: u64| now - TimeDelta::seconds(i64::try_from(seconds).unwrap_or(86_400));
+            let ends = self.ends_back.map(back);
+            return if self.is_open { (None, Some(back(seconds))) } else { (Some(back(seconds)), ends) };
         }
         let at = |day: NaiveDate, time: NaiveTime| {
             let local = day.and_time(time);
