@@ -70,13 +70,14 @@ impl AnswerSelection {
         told
     }
 
-    /// Leaves out of the answer's list what was not asked for.
-    pub(super) fn apply(&self, answer: &mut Value) {
-        let Some(items) = answer.get_mut(self.list).and_then(Value::as_array_mut) else { return };
+    /// Leaves out of the answer's list what was not asked for; how many are left, `None` without a list.
+    pub(super) fn apply(&self, answer: &mut Value) -> Option<usize> {
+        let items = answer.get_mut(self.list).and_then(Value::as_array_mut)?;
         items.retain(|item| self.takes(item));
         if let Some(limit) = self.limit {
             items.truncate(limit);
         }
+        Some(items.len())
     }
 
     fn takes(&self, item: &Value) -> bool {

@@ -1,8 +1,11 @@
 //! What a text says and the call does not take: each with the reason, so that nothing is dropped without a word.
 
 use super::answer_selection::told;
+use super::concept::WordConcept;
+use super::intents::IntentRule;
 use super::parsed_text::ParsedText;
 use super::plan::PlannedCall;
+use super::scoring::explains;
 use super::views::AskUnusedView;
 use super::vocabulary::is_common_word;
 use super::word::{AskWord, SlotKind};
@@ -12,7 +15,7 @@ use botops_core::text::percent_encode;
 const NAMED: usize = 5;
 
 /// What of the text this call does not take.
-pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> Vec<AskUnusedView> {
+pub(super) fn not_used(asked: &ParsedText, rule: &IntentRule, call: &PlannedCall) -> Vec<AskUnusedView> {
     let mut body = call.body.clone().unwrap_or_default();
     // The text itself stands in these, which uses nothing of it.
     if let Some(members) = body.as_object_mut() {
@@ -24,7 +27,8 @@ pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> 
     let mut unused: Vec<AskUnusedView> = Vec::new();
     let mut last = None;
     for (at, word) in asked.words.iter().enumerate() {
-        let Some(why) = reason(asked, word, intent, &carried) else { continue };
+        let why = reason(asked, word, rule, &carried).or_else(|| no_part_of(rule, word));
+        let Some(why) = why else { continue };
         let goes_on = last == at.checked_sub(1).map(|before| (before, why.clone()));
         last = Some((at, why.clone()));
         // "last 2 hours" is one thing.
@@ -37,8 +41,22 @@ pub(super) fn not_used(asked: &ParsedText, intent: &str, call: &PlannedCall) -> 
     unused
 }
 
+/// Meanings that narrow or order a list.
+const NARROWING: &[WordConcept] =
+    &[WordConcept::Age, WordConcept::Best, WordConcept::Worst, WordConcept::PerSymbol];
+
+/// "Stale orders", "the worst fills": a word that narrows or orders, where what was understood does neither by it.
+fn no_part_of(rule: &IntentRule, word: &AskWord) -> Option<String> {
+    // "Which pairs" asks, and narrows nothing.
+    let asks = word.lower.starts_with("which") || word.lower.starts_with("what");
+    let narrows = word.slot.is_none() && word.is_wished && NARROWING.iter().any(|concept| word.is(*concept));
+    (narrows && !asks && !rule.acts() && !explains(rule, word))
+        .then(|| format!("{} is not narrowed or ordered by it", rule.intent.replace('_', " ")))
+}
+
 /// Why a word is not used; `None` when it is, or says nothing.
-fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Option<String> {
+fn reason(asked: &ParsedText, word: &AskWord, rule: &IntentRule, carried: &str) -> Option<String> {
+    let (intent, call_acts) = (rule.intent, rule.acts());
     let slots = &asked.slots;
     let has = |wanted: &str| !wanted.is_empty() && carried.contains(wanted);
     let has_any = |wanted: &[&str]| wanted.iter().any(|wanted| has(wanted));
@@ -52,10 +70,14 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
             let is_used = slots.symbols.iter().any(|symbol| has(symbol) || has(&percent_encode(symbol)));
             (!is_used).then(|| format!("{what} is not told by symbol"))
         }
-        SlotKind::Period => {
+        SlotKind::Period if slots.is_to_come => Some("that time is still to come".to_owned()),
+        SlotKind::Zone if slots.zone.is_none() => {
+            Some("which zone that is is not known here; times are those of the bot's zone".to_owned())
+        }
+        SlotKind::Period | SlotKind::Zone if slots.period.is_some() => {
             let is_today = slots.period.is_some_and(|period| period.is_day(asked.today));
             let is_used = is_today && is_about_now(carried)
-                || has_any(&["from=", "since=", "since ", "window=", "hours=", "\"from\""]);
+                || has_any(&["from=", "since=", "since ", "window=", "hours=", "\"from\"", "to=", "before "]);
             (!is_used).then(|| format!("{what} is not told by time"))
         }
         SlotKind::Count => (!has_any(&["limit=", "the first "])).then(|| format!("{what} takes no count")),
@@ -65,8 +87,12 @@ fn reason(asked: &ParsedText, word: &AskWord, intent: &str, carried: &str) -> Op
         {
             Some("one question waits 25 s at most; it can be repeated".to_owned())
         }
-        SlotKind::Duration => (!has_any(&["ends_at", "wait=", "since=", "from="]))
-            .then(|| format!("{what} takes no duration; it holds until it is ended")),
+        SlotKind::Period | SlotKind::Zone | SlotKind::Duration => {
+            (!has_any(&["ends_at", "wait=", "since=", "from="])).then(|| match call_acts {
+                true => format!("{what} takes no duration; it holds until it is ended"),
+                false => format!("{what} is not told by time"),
+            })
+        }
         SlotKind::Component => {
             let is_used = slots.component.as_deref().is_some_and(|id| has(id) || is_its_own(intent))
                 || has("mentions ");

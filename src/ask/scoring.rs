@@ -64,7 +64,7 @@ const ANYWHERE: &[WordConcept] = &[
 ];
 
 /// Values that say which part of an answer is wanted.
-const NAMED_IF_UNUSED: &[SlotKind] = &[SlotKind::Period, SlotKind::Count, SlotKind::Symbol];
+const NAMED_IF_UNUSED: &[SlotKind] = &[SlotKind::Period, SlotKind::Zone, SlotKind::Count, SlotKind::Symbol];
 
 fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     if rule.never.iter().any(|concept| is_ruled_out(asked, *concept, rule)) || !(rule.when)(asked) {
@@ -78,7 +78,12 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     // The heaviest word that this rule itself is about.
     let mut head: f64 = 0.0;
     for word in &asked.words {
-        let by_slot = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
+        // A zone is taken where times are.
+        let takes = |slot: SlotKind| match slot {
+            SlotKind::Zone => [SlotKind::Period, SlotKind::Duration].iter().any(|of| rule.slots.contains(of)),
+            slot => rule.slots.contains(&slot),
+        };
+        let by_slot = word.slot.is_some_and(takes);
         let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
         let by_also = rule.also.iter().any(|concept| word.is(*concept));
         let anywhere = word.concepts.iter().any(|concept| ANYWHERE.contains(concept));
@@ -111,6 +116,12 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     let groups = f64::from(u8::try_from(rule.needs.len().min(3)).unwrap_or(3));
     let values = if slots_taken > 0 { 0.03 } else { 0.0 };
     Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
+}
+
+/// Whether a rule takes a word by one of its meanings.
+pub(super) fn explains(rule: &IntentRule, word: &AskWord) -> bool {
+    let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
+    by_need || word.concepts.iter().any(|concept| rule.also.contains(concept) || ANYWHERE.contains(concept))
 }
 
 /// How many words before it a denial holds for a verb: "do not ever cancel".

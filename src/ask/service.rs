@@ -12,6 +12,7 @@ use botops_http::{Actor, InternalCall, InternalCaller};
 use super::bot_standing::AskedBotView;
 use super::context::AskContext;
 use super::refusals::find_refusal;
+use super::slots::WOULD_BE_REFUSED;
 use super::understanding::{refused_view, understand};
 use super::views::AskView;
 
@@ -50,13 +51,23 @@ impl AskService {
         match self.inside.call(actor, made).await {
             Ok(answer) => {
                 let mut answer = answer.body;
+                let mut further = None;
                 for selection in &view.selection {
-                    selection.apply(&mut answer);
+                    let is_page = answer["older"].is_u64();
+                    if selection.apply(&mut answer) == Some(0) && is_page {
+                        further = Some(NOTHING_ON_THIS_PAGE.to_owned());
+                    }
                 }
                 let intent = view.intent.clone().unwrap_or_default();
                 view.bot = context.bot.clone().filter(|bot| is_read && bot.belongs_to(&intent, &path));
                 let refusal = refusal_of(&answer).map(|why| format!("It would be refused: {why}"));
-                let notes = [view.note.take(), refusal, note_on_profit(&view, &answer, &context)];
+                // What the dry run says of it is told in its stead.
+                if let (Some(note), true) = (view.note.as_mut(), refusal.is_some())
+                    && let Some((told, _)) = note.split_once(&format!(", which {WOULD_BE_REFUSED}"))
+                {
+                    *note = format!("{told}.");
+                }
+                let notes = [view.note.take(), further, refusal, note_on_profit(&view, &answer, &context)];
                 let notes: Vec<String> = notes.into_iter().flatten().collect();
                 view.note = (!notes.is_empty()).then(|| notes.join(" "));
                 view.answer = Some(answer);
@@ -112,6 +123,9 @@ impl AskService {
         context
     }
 }
+
+/// The note beside a list of which the page that was read has nothing.
+const NOTHING_ON_THIS_PAGE: &str = "The page that was read has nothing of what was selected; there are older ones: go on with `older` as `before`.";
 
 /// Workflows that are recognised even when the list of workflows cannot be read.
 pub(super) const SHIPPED_WORKFLOWS: [&str; 4] =

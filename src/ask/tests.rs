@@ -429,6 +429,36 @@ fn the_three_questions_of_every_day() {
     assert!(view.command.is_some_and(|command| command.contains("If-Match: \"v17-3fa9c1d2\"")));
 }
 
+/// What a change comes to is told in words: against its own verb, or outside of what the field takes.
+#[test]
+fn a_change_that_is_refused_or_goes_against_its_verb_says_so() {
+    for (text, wanted) in [
+        ("set stop loss to 50", "would be refused: it takes 0.1 to 20"),
+        ("triple the max position size", "would be refused: it takes 100 to 10000"),
+        ("set the daily loss limit to 200000 usd", "would be refused: it takes -100000 to -1"),
+        ("set max positions to 3", "would be 3, which would be refused: it takes 100 to 10000"),
+        ("set max_daily_loss_pct to 1000 dollars", "would be refused: it takes 0.1 to 10"),
+        ("tighten the stop to 5", "which is more, and not less, than now"),
+        ("raise the stop loss to 1", "which is less, and not more, than now"),
+    ] {
+        let view = reading(text);
+        let told = view.note.iter().chain(view.options.iter().map(|option| &option.why));
+        let told: Vec<&String> = told.collect();
+        assert!(told.iter().any(|told| told.contains(wanted)), "{text}: {told:?}");
+    }
+}
+
+/// A change that says not what of is asked back, and no change is offered that nobody spoke of.
+#[test]
+fn a_bare_pronoun_offers_no_change() {
+    for text in ["reset it", "reset that please", "cancel it", "close it", "loosen it by half", "double that"]
+    {
+        let view = reading(text);
+        assert!(view.intent.is_none() && !view.options.is_empty(), "{text}: {view:?}");
+        assert!(view.options.iter().all(|option| option.call.method == "GET"), "{text}: {:?}", view.options);
+    }
+}
+
 /// Each word of a few letters that is near one that can do harm, and is none.
 #[test]
 fn no_text_that_is_not_understood_offers_what_can_do_harm() {
@@ -507,6 +537,11 @@ mod trial {
             }
             for unused in &view.not_used {
                 println!("      not used: {} ({})", unused.word, unused.why);
+            }
+            println!("      note: {}", view.note.as_deref().unwrap_or("-"));
+            for option in &view.options {
+                let body = option.call.body.as_ref().map(Value::to_string).unwrap_or_default();
+                println!("      option: {} {} {body}: {}", option.intent, option.call.path, option.why);
             }
         }
         println!("trial: {right} of {count} right by meaning");

@@ -197,7 +197,7 @@ fn decide_with(
 ) -> AskView {
     let plan = (best.rule.build)(asked, context);
     let unused = match &plan {
-        AskPlan::Read(call) | AskPlan::Change { real: call, .. } => not_used(asked, best.rule.intent, call),
+        AskPlan::Read(call) | AskPlan::Change { real: call, .. } => not_used(asked, best.rule, call),
         AskPlan::Choose(_) | AskPlan::Impossible(_) => Vec::new(),
     };
     let mut view = AskView { not_used: unused, ..decide(best, plan, commands) };

@@ -13,6 +13,8 @@ pub(super) enum AmountUnit {
     /// None is given.
     Plain,
     Percent,
+    /// A percent of the whole, where a percent could be one of the present value.
+    PercentPoint,
     /// 1 is the whole.
     Part,
     BasisPoints,
@@ -60,6 +62,9 @@ impl AmountUnit {
     pub(super) fn named(word: &str) -> Option<Self> {
         Some(match word {
             "%" | "percent" | "pct" | "percentage" | "per cent" => Self::Percent,
+            "percentage points" | "percentage point" | "percent points" | "points" | "point" | "pp" => {
+                Self::PercentPoint
+            }
             "bps" | "bp" | "basis points" | "basis point" => Self::BasisPoints,
             "$" | "dollar" | "dollars" | "bucks" => Self::Money("$".to_owned()),
             "usd" | "usdt" | "usdc" | "eur" | "gbp" | "chf" | "jpy" | "btc" | "eth" => {
@@ -120,6 +125,7 @@ impl AmountUnit {
         match self {
             Self::Plain => "no unit".to_owned(),
             Self::Percent => "%".to_owned(),
+            Self::PercentPoint => "points of percent".to_owned(),
             Self::Part => "a part, where 1 is the whole".to_owned(),
             Self::BasisPoints => "bps".to_owned(),
             Self::Money(code) | Self::Named(code) => code.clone(),
@@ -132,12 +138,17 @@ impl AmountUnit {
         }
     }
 
+    /// Whether it measures a time.
+    pub(super) fn is_of_time(&self) -> bool {
+        self.size().0 == UnitDimension::Time
+    }
+
     /// The dimension, and how much one of it is of the dimension's smallest unit.
     fn size(&self) -> (UnitDimension, Decimal) {
         use UnitDimension as D;
         match self {
             Self::BasisPoints => (D::Fraction, Decimal::ONE),
-            Self::Percent => (D::Fraction, Decimal::ONE_HUNDRED),
+            Self::Percent | Self::PercentPoint => (D::Fraction, Decimal::ONE_HUNDRED),
             Self::Part => (D::Fraction, Decimal::from(10_000)),
             Self::Milliseconds => (D::Time, Decimal::ONE),
             Self::Seconds => (D::Time, Decimal::ONE_THOUSAND),

@@ -10,6 +10,7 @@ pub(super) const BOUNDARY: &str = "|";
 pub(super) enum SlotKind {
     Symbol,
     Period,
+    Zone,
     Code,
     SignInCode,
     Key,

@@ -28,12 +28,12 @@ macro_rules! word_lists {
 word_lists! {
     Injections Secrets SecretStates ValueVerbs ShellCommands MoneyMoves TradeVerbs
     HarmlessBesideTrade Destructions AdviceRequests LookOpeners PoliteWords Greetings LookVerbs
-    QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs NoSymbols BeforeSymbol BesideCount
-    OpenStates FilledStates CancelledStates RejectedStates ExpiredStates PartlyStates BuySides SellSides WinStates
+    QuestionOpeners OpenQuestionOpeners KeyUnits KeyMeasures RaiseVerbs LowerVerbs MoreWords LessWords NoSymbols BeforeSymbol BesideCount
+    OpenStates FilledStates CancelledStates RejectedStates ExpiredStates EndedStates PartlyStates BuySides SellSides WinStates
     LossStates OverStates PendingStates FiringStates UnacknowledgedStates AcknowledgedStates Negations
     TradeNouns StopReasons AwayWords TryWords TellPhrases UntilWords DistanceVerbs OddTrades ComparesWords CriticalStates ReasonWords AwayPhrases
     ClauseJoints WishJoints ClauseOpeners StateOpeners SubordinateOpeners PlainPolite Connectives MoodQuestionOpeners Exceptions Manners
-    OrderMarkers AskMarkers AskVerbs OrderPrefixes WishOpeners IndirectOrders OrderVerbs TimeOfDayWords BoundWords Auxiliaries SymbolNames KnownTickers WordTickers Purposes
+    OrderMarkers AskMarkers AskVerbs OrderPrefixes WishOpeners IndirectOrders OrderVerbs TimeOfDayWords BoundWords Auxiliaries SymbolNames ZoneNames KnownTickers WordTickers Purposes
 }
 
 const WORD_LIST_FILE: &str = include_str!("word_lists.txt");

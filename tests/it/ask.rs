@@ -222,6 +222,42 @@ async fn a_value_comes_in_the_unit_of_its_field_and_a_refusal_says_why() {
 }
 
 /// What `botops ask` prints.
+/// A time of day that is later than now is the last one that was, and a time has both ends on the clocks that are named.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_time_that_is_asked_for_lies_ahead() {
+    let folder = folder();
+    let running = Running::start(folder.path(), &[]).await;
+    let now = Utc::now();
+    let (from, to) = (now + TimeDelta::hours(2), now + TimeDelta::hours(3));
+    let text = format!("events between {} and {} utc", from.format("%H:%M"), to.format("%H:%M"));
+    let view = ask(&running, &text).await;
+    let path = view["call"]["path"].as_str().unwrap();
+    let (from, to) = (from - TimeDelta::days(1), to - TimeDelta::days(1));
+    assert!(path.contains(&format!("since={}", from.format("%Y-%m-%dT%H:%M:00Z"))), "{view:#}");
+    let end = format!("before {}", to.format("%Y-%m-%dT%H:%M:00Z"));
+    assert_eq!(view["selected"], json!([end]), "{view:#}");
+    let view = ask(&running, "events before yesterday").await;
+    assert_eq!(view["call"]["path"], "/api/v1/events?limit=500", "{view:#}");
+    assert!(view["answer"]["items"].as_array().is_some_and(Vec::is_empty), "{view:#}");
+    running.stop().await;
+}
+
+/// What the API takes: the call that a silence becomes is made as it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_is_written_with_its_reason() {
+    let folder = folder();
+    let running = Running::start(folder.path(), &[]).await;
+    let view = ask(&running, "silence all alerts for 2h 30m").await;
+    let call = &view["options"][0]["call"];
+    let reason = "asked: silence all alerts for 2h 30m";
+    assert_eq!(call["body"]["reason"], reason, "{view:#}");
+    assert!(call["body"].get("comment").is_none(), "{view:#}");
+    let path = call["path"].as_str().unwrap();
+    let (status, made) = running.send(Method::POST, path, &call["body"]).await;
+    assert_eq!((status, made["reason"].as_str()), (201, Some(reason)), "{made:#}");
+    running.stop().await;
+}
+
 async fn spoken(base: String, text: &'static str) -> String {
     let asked = tokio::task::spawn_blocking(move || {
         let mut command = command(&["ask", "--url", &base, text]);

@@ -3,6 +3,7 @@
 use crate::ask::concept::WordConcept as C;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::word::SlotKind;
+use crate::ask::word_lists::WordList;
 
 /// Whether the text is about today and not about a period that is over.
 pub(super) fn is_about_now(asked: &ParsedText) -> bool {
@@ -361,12 +362,15 @@ pub(super) fn asks_who_did_it(asked: &ParsedText) -> bool {
 
 /// "Set it to 5", "make it less": whether a change says neither what nor of what.
 pub(super) fn changes_something(asked: &ParsedText) -> bool {
-    const VERBS: &[&str] = &[
-        "set", "change", "lower", "raise", "increase", "decrease", "reduce", "make", "bump", "cut", "double",
-        "halve",
-    ];
-    let mut words = single_words(asked);
-    let verb = words.next().is_some_and(|first| VERBS.contains(&first));
+    const VERBS: &[&str] = &["set", "change", "make", "double", "halve", "triple", "adjust", "move", "tune"];
+    let mut words = single_words(asked).skip_while(|word| WordList::PoliteWords.contains(word));
+    let is_verb = |first: &str| {
+        VERBS.contains(&first)
+            || WordList::RaiseVerbs.contains(first)
+            || WordList::LowerVerbs.contains(first)
+            || WordList::DistanceVerbs.contains(first)
+    };
+    let verb = words.next().is_some_and(is_verb);
     let pronoun =
         words.next().is_some_and(|second| matches!(second, "it" | "that" | "this" | "them" | "those"));
     let others = [

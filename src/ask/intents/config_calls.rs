@@ -41,9 +41,14 @@ pub(super) fn set_config(asked: &ParsedText, context: &AskContext) -> AskPlan {
             ("config_schema", missing(asked, context).into(), read_call("/api/v1/config/schema")),
             ("config_read", "see the current values first".into(), read_call("/api/v1/config")),
         ]),
-        several => AskPlan::Choose(
-            several.iter().map(|wanted| ("config_set", wanted.why.clone().into(), change(wanted))).collect(),
-        ),
+        several => {
+            let of = |wanted: &WantedValue| ("config_set", wanted.why.clone().into(), change(wanted));
+            let unfit = several.iter().find(|wanted| !wanted.fits);
+            let look = unfit.map(|wanted| {
+                ("config_read", format!("see {} as it is", wanted.key).into(), read(&wanted.key))
+            });
+            AskPlan::Choose(several.iter().map(of).chain(look).collect())
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::config_calls::{config_change, end_trial};
-use super::workflow_calls::{cancel_workflow, execute_workflow};
+use super::workflow_calls::execute_workflow;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskChoice, AskPlan, planned_call, read_call};
@@ -41,50 +40,74 @@ pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
     ])
 }
 
-pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    let mut options: Vec<AskChoice> =
-        vec![("cancel_orders", "cancel the open orders".into(), control_call("cancel-orders", asked, &[]))];
-    if context.trial.is_some() {
+/// "Cancel it": what there is to cancel, to be looked at, each with the words that would do it. None of it was spoken of.
+pub(super) fn choose_cancel(_: &ParsedText, context: &AskContext) -> AskPlan {
+    let mut options: Vec<AskChoice> = vec![(
+        "orders",
+        "see the open orders; `cancel the open orders` cancels them".into(),
+        read_call("/api/v1/state?fields=orders,mode"),
+    )];
+    if let Some(txn) = &context.trial {
         options.push((
-            "config_cancel",
-            "end the config trial and go back".into(),
-            end_trial("cancel", context),
+            "config_trial",
+            "see the config change on trial; `cancel the trial` ends it and goes back".into(),
+            read_call(format!("/api/v1/config/txns/{txn}")),
         ));
     }
-    if context.running.is_some() {
-        options.push((
-            "workflow_cancel",
-            "cancel the workflow that runs".into(),
-            cancel_workflow(asked, context),
-        ));
-    }
-    if options.len() == 1 {
-        // Nothing else runs that could be cancelled, so the second option shows that.
-        options.push((
+    options.push(match &context.running {
+        Some(run) => (
+            "workflow_status",
+            "see the workflow that runs; `cancel the workflow` ends it".into(),
+            read_call(format!("/api/v1/workflows/runs/{run}")),
+        ),
+        None => (
             "workflows_list",
             "see the workflows and their runs; none is in progress".into(),
             read_call("/api/v1/workflows"),
-        ));
-    }
+        ),
+    });
     AskPlan::Choose(options)
 }
 
-/// "Reset it": what is said to be reset, each with its own call.
-pub(super) fn choose_reset(asked: &ParsedText, context: &AskContext) -> AskPlan {
-    let rollback =
-        config_change("/api/v1/config/rollback", &json!({"to": "previous", "reason": asked.reason()}));
+/// "Close it": what is open, to be looked at, each with the words that would close it.
+pub(super) fn choose_close(_: &ParsedText, _: &AskContext) -> AskPlan {
     AskPlan::Choose(vec![
         (
-            "reset_breaker",
-            "let the circuit breaker try again".into(),
-            control_call("reset-breaker", asked, &[]),
+            "positions",
+            "see the open positions; `flatten` closes every one at the market".into(),
+            read_call("/api/v1/state?fields=positions,mode"),
         ),
         (
-            "workflow_run",
-            "restart the bot and check it".into(),
-            execute_workflow("restart-bot", asked, context),
+            "orders",
+            "see the open orders; `cancel the open orders` cancels them".into(),
+            read_call("/api/v1/state?fields=orders,mode"),
         ),
-        ("reauth", "sign in to the broker again".into(), control_call("reauth", asked, &[])),
-        ("config_rollback", "go back to the config before".into(), rollback),
     ])
+}
+
+/// "Reset it": what is said to be reset, to be looked at, each with the words that would do it. "Reset the bot" names one.
+pub(super) fn choose_reset(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let mut options: Vec<AskChoice> = Vec::new();
+    if asked.words.iter().any(|word| word.lower == "bot") {
+        let restart = execute_workflow("restart-bot", asked, context);
+        options.push(("workflow_run", "restart the bot and check it".into(), restart));
+    }
+    options.extend([
+        (
+            "breaker",
+            "see the circuit breaker; `reset the breaker` lets it try again".into(),
+            read_call("/api/v1/state?fields=circuit_breaker,no_entry_reasons,session,locks"),
+        ),
+        (
+            "config_history",
+            "see the config's versions; `undo the last config change` goes back by one".into(),
+            read_call("/api/v1/config/versions"),
+        ),
+        (
+            "session",
+            "see the broker session; `sign in to the broker again` renews it".into(),
+            read_call("/api/v1/state?fields=session,circuit_breaker,health"),
+        ),
+    ]);
+    AskPlan::Choose(options)
 }

@@ -39,7 +39,7 @@ pub(super) fn silence_call(asked: &ParsedText, context: &AskContext) -> AskPlan 
         }
         _ => matcher,
     };
-    let body = json!({"matchers": [matcher], "comment": asked.reason(), "ends_at": ends_at});
+    let body = json!({"matchers": [matcher], "reason": asked.reason(), "ends_at": ends_at});
     AskPlan::Change {
         preview: planned_call("GET", "/api/v1/health/alerts", None),
         real: planned_call("POST", "/api/v1/health/silences", Some(body)),

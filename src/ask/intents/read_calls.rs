@@ -33,9 +33,13 @@ pub(super) fn from_and_to(asked: &ParsedText, context: &AskContext) -> Vec<Strin
     if period.is_whole_days() {
         return vec![format!("from={}", period.from), format!("to={}", period.to)];
     }
+    // Up to the end of a day of the bot's.
+    if period.is_open && period.seconds.is_none() && period.ends.is_none() && period.zone.is_none() {
+        return vec![format!("to={}", period.to)];
+    }
     let (from, to) = period.instants(context.now, context.zone);
-    let to = to.map(|to| format!("to={}", instant(to)));
-    [Some(format!("from={}", instant(from))), to].into_iter().flatten().collect()
+    let from = from.map(|from| format!("from={}", instant(from)));
+    from.into_iter().chain(to.map(|to| format!("to={}", instant(to)))).collect()
 }
 
 /// What trades are grouped by, where the text says so.
@@ -133,7 +137,7 @@ pub(super) fn read_events(kind: Option<&str>, asked: &ParsedText, context: &AskC
     }
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
-        query.push(format!("since={}", instant(from)));
+        query.extend(from.map(|from| format!("since={}", instant(from))));
         select.until = to;
     } else if let Some(seconds) = asked.slots.seconds.and_then(|seconds| i64::try_from(seconds).ok()) {
         // "I was out for two hours, what did I miss".
@@ -186,7 +190,7 @@ fn selected(list: &'static str, asked: &ParsedText, context: &AskContext) -> Ans
     select.limit = asked.slots.count;
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
-        (select.since, select.until) = (Some(from), to);
+        (select.since, select.until) = (from, to);
     }
     select
 }
@@ -205,6 +209,7 @@ pub(super) fn read_orders(asked: &ParsedText, context: &AskContext) -> AskPlan {
         (WordList::CancelledStates, &["CANCELLED"]),
         (WordList::RejectedStates, &["REJECTED"]),
         (WordList::ExpiredStates, &["EXPIRED"]),
+        (WordList::EndedStates, &["FILLED", "CANCELLED", "REJECTED", "EXPIRED"]),
     ]
     .into_iter()
     .filter(|(list, _)| says(asked, *list))
@@ -275,7 +280,7 @@ pub(super) fn read_errors(asked: &ParsedText, context: &AskContext) -> AskPlan {
     } else if asked.has(C::Session) {
         select.mentions = component_words("broker_session");
     }
-    let query = match (select.limit, select.since) {
+    let query = match (select.limit, select.since.or(select.until)) {
         (Some(count), None) if select.mentions.is_empty() => {
             select.limit = None;
             vec![format!("limit={count}")]
@@ -301,8 +306,20 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
     } else {
         None
     };
+    // "Over the last hour" and "until now" are of the time.
+    const OF_TIME: [&str; 5] = ["over", "past", "now", "current", "currently"];
+    let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
+    let names_state = parts.any(|part| {
+        let is_state = [WordList::OverStates, WordList::PendingStates, WordList::FiringStates]
+            .iter()
+            .any(|list| list.contains(part));
+        is_state && !OF_TIME.contains(&part)
+    });
+    let is_timeless = select.since.or(select.until).is_none();
     query.extend(
-        state.filter(|_| select.since.is_none() || is_unacknowledged).map(|state| format!("state={state}")),
+        state
+            .filter(|_| is_timeless || names_state || is_unacknowledged)
+            .map(|state| format!("state={state}")),
     );
     if let Some(component) = named_part(asked) {
         query.push(format!("component_id={}", percent_encode(component)));
@@ -316,7 +333,7 @@ pub(super) fn read_alerts(asked: &ParsedText, context: &AskContext) -> AskPlan {
         select.present = Some(("acknowledged_at", true));
     }
     if select.present.is_none()
-        && select.since.is_none()
+        && select.since.or(select.until).is_none()
         && let Some(count) = select.limit.take()
     {
         query.push(format!("limit={count}"));
@@ -342,9 +359,9 @@ pub(super) fn read_health_history(asked: &ParsedText, context: &AskContext) -> A
     let mut select = AnswerSelection::of("items");
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
-        let hours = (context.now - from).num_hours().clamp(0, 2_158) + 1;
+        let hours = from.map_or(2_158, |from| (context.now - from).num_hours().clamp(0, 2_158)) + 1;
         query.push(format!("hours={hours}"));
-        (select.since, select.until) = (Some(from), to);
+        (select.since, select.until) = (from, to);
     }
     if let Some(component) = named_part(asked) {
         query.push(format!("component_id={}", percent_encode(component)));
@@ -359,7 +376,7 @@ pub(super) fn read_page(path: &str, asked: &ParsedText, context: &AskContext) ->
     let leaf = |key: &String| key.rsplit('.').next().unwrap_or(key).to_owned();
     select.mentions.extend(asked.slots.keys.iter().map(leaf));
     let query: Vec<String> =
-        match select.since.is_none().then_some(()).filter(|()| select.mentions.is_empty()) {
+        match select.since.or(select.until).is_none().then_some(()).filter(|()| select.mentions.is_empty()) {
             Some(()) => select.limit.take().map(|count| format!("limit={count}")).into_iter().collect(),
             None => Vec::new(),
         };

@@ -56,15 +56,31 @@ fn trade_outcome(asked: &ParsedText) -> Option<bool> {
     let has = |wanted: &[&str]| {
         asked.words.iter().flat_map(|word| word.lower.split(' ')).any(|word| wanted.contains(&word))
     };
-    // The best of some are gains, the worst are losses.
-    let extreme = match (asked.has(C::Best), asked.has(C::Worst)) {
-        (true, false) => Some(true),
-        (false, true) => Some(false),
-        _ => None,
-    };
     outcome(asked)
-        .or(extreme)
         .or_else(|| (has(&["bad", "loss", "red"]) && !has(&["profit", "good", "gain"])).then_some(false))
+}
+
+/// By what trades are ordered where the text wants the first of them: "the worst three", "the biggest winners".
+fn trade_order(asked: &ParsedText) -> Option<&'static str> {
+    let has = |wanted: &[&str]| {
+        asked.words.iter().flat_map(|word| word.lower.split([' ', '-'])).any(|word| wanted.contains(&word))
+    };
+    // The biggest of what lost are the worst.
+    let is_size = has(&["biggest", "largest", "top", "most", "heaviest", "highest", "greatest"]);
+    match (asked.has(C::Best), asked.has(C::Worst), trade_outcome(asked)) {
+        (_, true, Some(true)) if !is_size => None,
+        (_, _, Some(false)) if is_size || has(&["worst"]) => Some("worst"),
+        (_, _, Some(true)) if is_size || has(&["best"]) => Some("best"),
+        (true, false, _) => Some("best"),
+        (false, true, _) => Some("worst"),
+        _ => None,
+    }
+}
+
+/// "The worst trade": one is asked for, and not how each symbol went.
+fn names_one_trade(asked: &ParsedText) -> bool {
+    let mut parts = asked.words.iter().flat_map(|word| word.lower.split(' '));
+    parts.any(|part| matches!(part, "trade" | "deal" | "loser" | "winner"))
 }
 
 pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
@@ -83,7 +99,18 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
     query
         .extend(trade_outcome(asked).map(|is_win| format!("result={}", if is_win { "win" } else { "loss" })));
     let lower = asked.text.to_lowercase();
-    let by_stop = ["stopped out", "hit the stop", "hit their stop", "hit its stop", "stop loss"];
+    let by_stop = [
+        "stopped out",
+        "hit the stop",
+        "hit their stop",
+        "hit its stop",
+        "stop loss",
+        "by the stop",
+        "by a stop",
+        "by their stop",
+        "by its stop",
+        "at the stop",
+    ];
     if says(asked, WordList::StopReasons) || by_stop.iter().any(|phrase| lower.contains(phrase)) {
         query.push("reason=stop".to_owned());
     }
@@ -92,7 +119,10 @@ pub(super) fn read_trades(asked: &ParsedText, context: &AskContext) -> AskPlan {
     }
     query.extend(asked.slots.versions.first().map(|version| format!("version={version}")));
     query.extend(from_and_to(asked, context));
-    query.extend(asked.slots.count.map(|count| format!("limit={count}")));
+    let order = trade_order(asked);
+    query.extend(order.map(|order| format!("sort={order}")));
+    let one = order.filter(|_| names_one_trade(asked)).map(|_| 1);
+    query.extend(asked.slots.count.or(one).map(|count| format!("limit={count}")));
     read_call(with_query("/api/v1/trades", &query))
 }
 
@@ -137,7 +167,7 @@ pub(super) fn read_incidents(asked: &ParsedText, context: &AskContext) -> AskPla
     let mut select = AnswerSelection::of("items");
     if let Some(period) = asked.slots.period {
         let (from, to) = period.instants(context.now, context.zone);
-        query.push(format!("since={}", instant(from)));
+        query.extend(from.map(|from| format!("since={}", instant(from))));
         select.until = to;
     }
     let state = if says(asked, WordList::FiringStates) {

@@ -13,7 +13,7 @@ use super::conditions::{
     names_workflow, wants_a_version_again, wants_checks_again, wants_old_settings, wishes_a_key,
 };
 use super::config_calls::{change_symbols, diff_config, end_trial, roll_back, set_config, validate_config};
-use super::control_calls::{choose_cancel, choose_reset, choose_stop, control_call};
+use super::control_calls::{choose_cancel, choose_close, choose_reset, choose_stop, control_call};
 use super::health_calls::{acknowledge_call, component_health, silence_call};
 use super::read_calls::{
     names_events, read_alerts, read_config, read_errors, read_events, read_health_history, read_metrics,
@@ -109,7 +109,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("fills", "recent fills", [[C::Trade]], also: [C::Why, C::Past, C::Fill], never: [C::Not, C::Entry, C::Why], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Count],
         when: asks_about_a_deal, |asked, context| read_events(Some("fill"), asked, context)),
     rule!("trades", "closed trades with their reasons", [[C::Trade]], also: [C::History, C::Event, C::Execution, C::Past, C::Doing, C::Performance, C::Why, C::Close, C::Position, C::Version, C::Trade, C::Stop, C::Best, C::Worst, C::Entry],
-        never: [C::Not, C::Pause, C::Resume, C::Workflow, C::Fill, C::Change], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Version], when: |asked| asks_for_trades(asked) && (asked.slots.count.is_some() || !(asked.has(C::Best) || asked.has(C::Worst))), read_trades),
+        never: [C::Not, C::Pause, C::Resume, C::Workflow, C::Fill, C::Change], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count, SlotKind::Version], when: asks_for_trades, read_trades),
     rule!("trades", "closed trades with their reasons", [[C::Why], [C::Performance]], also: [C::Trade, C::Past, C::Account, C::Doing], never: [C::Best, C::Worst, C::Config, C::Workflow, C::Position], slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: asks_why_lost, read_trades),
     rule!("fills", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],
         slots: [SlotKind::Symbol, SlotKind::Period, SlotKind::Duration, SlotKind::Count], when: |asked| (!asked.opens_with_be() || asked.has(C::Fill)) && !asks_how(asked) && !asks_for_trades(asked), |asked, context| read_events(Some("fill"), asked, context)),
@@ -235,7 +235,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| is_order(asked) && !asked.has(C::Trade) && !asked.has(C::Workflow) && !asked.has(C::Execution), choose_stop),
     rule!("cancel", "cancel: what?", [[C::Cancel]], also: [], never: [C::Order, C::Workflow, C::Trial, C::Config, C::Why, C::Alert, C::Silence], slots: [], when: |asked| is_order(asked) && asked.slots.id.is_none() && !has_workflow(asked), choose_cancel),
     rule!("close", "close: what?", [[C::Close]], also: [], never: [C::Position, C::Trade, C::Order, C::Breaker, C::Alert, C::Market, C::Workflow, C::Config, C::Why, C::Past, C::Not], slots: [],
-        when: |asked| is_order(asked) && asked.slots.symbols.is_empty() && asked.slots.id.is_none() && names_nothing(asked) && asked.words.iter().any(|word| matches!(word.lower.as_str(), "close" | "exit")), choose_stop),
+        when: |asked| is_order(asked) && asked.slots.symbols.is_empty() && asked.slots.id.is_none() && names_nothing(asked) && asked.words.iter().any(|word| matches!(word.lower.as_str(), "close" | "exit")), choose_close),
     rule!("reset", "reset: what?", [[C::Reset]], also: [], never: [C::Breaker, C::Why, C::Config, C::Session, C::Alert], slots: [], when: is_order, choose_reset),
     rule!("probe_session", "check the broker session now: dry run first", [[C::Probe, C::Run], [C::Session]], also: [C::Health, C::Alive, C::Probe, C::Validate], never: [C::SignIn], slots: [SlotKind::Component], when: |asked| is_order(asked) || asked.has(C::Probe) && !asked.asks_openly() && !asked.opens_with_be(),
         |asked, _| control_call("probe-session", asked, &[])),

@@ -55,7 +55,8 @@ pub(super) fn period_range(asked: &ParsedText, context: &AskContext) -> (DateTim
     match asked.slots.period {
         Some(period) => {
             let (from, to) = period.instants(context.now, context.zone);
-            (from, to.unwrap_or(context.now))
+            let to = to.unwrap_or(context.now);
+            (from.unwrap_or(to - Duration::hours(24)), to)
         }
         None => (context.now - Duration::hours(24), context.now),
     }

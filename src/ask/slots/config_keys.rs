@@ -156,6 +156,14 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
         let parts = word.lower.split([' ', '-']).filter(|part| !part.is_empty());
         given.extend(parts.map(|part| (at, normalize_word(part))));
     }
+    // "The 3 largest positions" are positions.
+    let counts = words.windows(2).any(|pair| {
+        matches!(pair, [count, size] if count.lower.parse::<u32>().is_ok()
+            && matches!(size.lower.as_str(), "largest" | "biggest" | "smallest"))
+    });
+    if counts {
+        return;
+    }
     // "Tighten the stop" is about the stop loss: nobody tightens an order to stop.
     let stop = given.iter().find(|(_, part)| part == "stop").map(|(at, _)| *at);
     let changes = words.first().is_some_and(|word| word.is(WordConcept::Change))

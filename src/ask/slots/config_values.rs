@@ -1,11 +1,14 @@
 //! The value that a text wants a config field to have: read with its unit, brought into the field's.
 
+use std::collections::BTreeSet;
+
 use rust_decimal::Decimal;
 use serde_json::{Number, Value, json};
 
 use super::clock::read_clock;
 use super::periods::read_number;
-use super::values::{SlotValues, WantedValue};
+use super::relative_amounts::{direction, direction_behind, find_factors};
+use super::values::{SlotValues, WOULD_BE_REFUSED, WantedValue};
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
 use crate::ask::units::{AmountUnit, ConvertedAmount, GivenAmount};
@@ -24,34 +27,71 @@ enum SaidValue {
     Word(String, bool),
 }
 
+impl SaidValue {
+    /// What a change of a rate comes to for the time between two: "twice as often" is half of it.
+    fn of_its_inverse(&self) -> Self {
+        let inverse = |factor: Decimal| Decimal::ONE.checked_div(factor);
+        let by_part = |amount: &GivenAmount, is_more: bool| {
+            let part = amount.number.checked_div(Decimal::ONE_HUNDRED)?;
+            let part = if is_more { part } else { -part };
+            inverse(Decimal::ONE.checked_add(part)?)
+        };
+        match self {
+            Self::Times(factor) => Self::Times(inverse(*factor).unwrap_or(*factor)),
+            Self::By(amount, is_more) => {
+                let factor = by_part(amount, *is_more).filter(|_| amount.unit == AmountUnit::Percent);
+                factor.map_or_else(|| Self::By(amount.clone(), !is_more), Self::Times)
+            }
+            Self::Amount(amount) => Self::Amount(amount.clone()),
+            Self::Word(word, after_to) => Self::Word(word.clone(), *after_to),
+        }
+    }
+}
+
+/// "The polling frequency", "twice as often": whether it is said how often something is, and not how long it takes.
+fn speaks_of_a_rate(words: &[AskWord]) -> bool {
+    let mut parts = words.iter().flat_map(|word| word.lower.split(' '));
+    parts.any(|part| matches!(part, "rate" | "frequency" | "often" | "frequent" | "frequently"))
+}
+
 /// Reads the value, and what it comes to for each field that the text can mean.
 pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     if slots.keys.is_empty() {
         return;
     }
     let Some((said, places)) = find_value(words, context, &slots.keys) else { return };
-    let mut wanted: Vec<WantedValue> = Vec::new();
-    for key in &slots.keys {
-        wanted.extend(values_of(key, &said, context));
-    }
+    let values_for = |keys: &[String]| -> Vec<WantedValue> {
+        keys.iter().flat_map(|key| values_of_all(key, &said, context, words)).collect()
+    };
+    let mut wanted = values_for(&slots.keys);
     if wanted.is_empty() {
         return;
     }
-    // A unit tells fields apart: 5 % is for the one in percent and not for the one in dollars.
     if wanted.iter().any(|wanted| wanted.fits) {
+        // A unit tells fields apart: 5 % is for the one in percent and not for the one in dollars.
         wanted.retain(|wanted| wanted.fits);
-        slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
+    } else {
+        // "Max daily loss to 1000 dollars": the one in dollars is offered beside it.
+        let others = fields_of_the_same(&slots.keys, context);
+        let fitting = values_for(&others).into_iter().filter(|wanted| wanted.fits);
+        wanted = fitting.chain(wanted).collect();
+        slots.keys = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+        slots.keys.dedup();
     }
     // 5000 is for the one in dollars where the one in percent goes to 100.
     let is_within = |wanted: &WantedValue| {
-        let bound = |name: &str| context.field_schema(&wanted.key).and_then(|field| field[name].as_f64());
-        let number = wanted.value.as_f64();
-        number.is_none_or(|number| bound("maximum").is_none_or(|most| number <= most))
+        let most = context.field_schema(&wanted.key).and_then(|field| field["maximum"].as_f64());
+        wanted.value.as_f64().is_none_or(|number| most.is_none_or(|most| number <= most))
     };
-    if slots.keys.len() > 1 && wanted.iter().any(is_within) {
-        wanted.retain(is_within);
-        slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
+    if slots.keys.len() > 1 && wanted.iter().any(|wanted| wanted.fits && is_within(wanted)) {
+        wanted.retain(|wanted| !wanted.fits || is_within(wanted));
     }
+    // Of two ways in which one field can be changed by an amount, only what the field takes.
+    let is_relative = said.iter().all(|said| matches!(said, SaidValue::By(..) | SaidValue::Times(_)));
+    let taken: Vec<String> =
+        wanted.iter().filter(|wanted| !wanted.is_refused).map(|wanted| wanted.key.clone()).collect();
+    wanted.retain(|wanted| !is_relative || !wanted.is_refused || !taken.contains(&wanted.key));
+    slots.keys.retain(|key| wanted.iter().any(|wanted| wanted.key == *key));
     slots.value = wanted.first().map(|wanted| wanted.value.clone());
     slots.wanted = wanted;
     for at in places {
@@ -59,8 +99,27 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
     }
 }
 
-/// The value with the places of its words: the one after "to" where there is one, else the last.
-fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Option<(SaidValue, Vec<usize>)> {
+/// The other fields of the config that are about the same: their names have the same words beside units and measures.
+fn fields_of_the_same(keys: &[String], context: &AskContext) -> Vec<String> {
+    let subject = |path: &str| {
+        let leaf = path.rsplit('.').next().unwrap_or(path);
+        let is_subject = |part: &&str| {
+            !WordList::KeyUnits.contains(part) && !WordList::KeyMeasures.contains(part) && *part != "target"
+        };
+        leaf.split('_').filter(is_subject).map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let subjects: Vec<BTreeSet<String>> = keys.iter().map(|key| subject(key)).collect();
+    let is_other = |path: &&String| !keys.contains(path) && subjects.contains(&subject(path));
+    context.config.iter().map(|(path, _)| path).filter(is_other).cloned().collect()
+}
+
+/// The value with the places of its words: the one after "to" where there is one, else the last. Several where the text
+/// leaves it open.
+fn find_value(
+    words: &[AskWord],
+    context: &AskContext,
+    keys: &[String],
+) -> Option<(Vec<SaidValue>, Vec<usize>)> {
     let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
     let before = |at: usize| at.checked_sub(1).map_or("", lower);
     let is_free = |at: &usize| {
@@ -103,33 +162,47 @@ fn find_value(words: &[AskWord], context: &AskContext, keys: &[String]) -> Optio
     if keys.iter().any(takes_clock) {
         return find_clock(words, &free);
     }
-    let amount_at = |at: usize| read_amount(words, at);
-    let mut amounts: Vec<(usize, GivenAmount, usize)> =
-        free.iter().filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length))).collect();
-    amounts.sort_by_key(|(at, ..)| !after_to(*at));
-    if let Some((at, amount, length)) = amounts.iter().find(|(at, ..)| before(*at) != "by").cloned() {
-        return Some((SaidValue::Amount(amount), (at..at + length).collect()));
-    }
-    let raises = words.iter().any(|word| WordList::RaiseVerbs.contains(&word.lower));
-    let lowers = words.iter().any(|word| WordList::LowerVerbs.contains(&word.lower));
-    if let Some((at, amount, length)) = amounts.into_iter().next().filter(|_| raises != lowers) {
-        return Some((SaidValue::By(amount, raises), (at..at + length).collect()));
-    }
-    let factor = words.iter().enumerate().find_map(|(at, word)| match word.lower.as_str() {
-        "double" | "twice" => Some((at, Decimal::TWO)),
-        "halve" | "half" => Some((at, Decimal::new(5, 1))),
-        _ => None,
+    // "3x" is a ratio where the field is one.
+    let is_ratio = keys.iter().any(|key| key.ends_with("ratio"));
+    let factors = find_factors(words).filter(|found| {
+        let is_x = found.places.first().is_some_and(|at| lower(*at).ends_with('x'));
+        !(is_ratio && is_x) && found.places.iter().all(is_free)
     });
-    if let Some((at, factor)) = factor {
-        return Some((SaidValue::Times(factor), vec![at]));
+    let is_of_factor = |at: &usize| factors.as_ref().is_some_and(|found| found.places.contains(at));
+    let amount_at = |at: usize| read_amount(words, at);
+    let mut amounts: Vec<(usize, GivenAmount, usize)> = free
+        .iter()
+        .filter(|at| !is_of_factor(at))
+        .filter_map(|at| amount_at(*at).map(|(amount, length)| (*at, amount, length)))
+        .collect();
+    amounts.sort_by_key(|(at, ..)| !after_to(*at));
+    let is_relative = |(at, _, length): &&(usize, GivenAmount, usize)| {
+        before(*at) == "by"
+            || matches!(before(*at), "about" | "around" | "another")
+                && at.checked_sub(2).is_some_and(|at| lower(at) == "by")
+            || direction_behind(words, at + length).is_some() && !after_to(*at)
+    };
+    if let Some((at, amount, length)) = amounts.iter().find(|amount| !is_relative(amount)).cloned() {
+        return Some((vec![SaidValue::Amount(amount)], (at..at + length).collect()));
+    }
+    if let Some(found) = factors {
+        return Some((found.factors.into_iter().map(SaidValue::Times).collect(), found.places));
+    }
+    if let Some((at, amount, length)) = amounts.into_iter().next() {
+        let behind = direction_behind(words, at + length);
+        let length = length + usize::from(behind.is_some());
+        let direction = behind.or_else(|| direction(words));
+        let by = |is_more: bool| SaidValue::By(amount.clone(), is_more);
+        let said = direction.map_or_else(|| vec![by(true), by(false)], |is_more| vec![by(is_more)]);
+        return Some((said, (at..at + length).collect()));
     }
     let current = keys.first().and_then(|key| context.value_of(key));
     free.into_iter().find_map(|at| {
         let word = words.get(at)?;
         let is_word = is_switch(&word.lower, current, after_to(at))
             || (current.is_some_and(Value::is_string) && (after_to(at) || is_clock(&word.lower)));
-        is_word
-            .then(|| (SaidValue::Word(word.raw.trim_start_matches('=').to_owned(), after_to(at)), vec![at]))
+        let said = SaidValue::Word(word.raw.trim_start_matches('=').to_owned(), after_to(at));
+        is_word.then(|| (vec![said], vec![at]))
     })
 }
 
@@ -161,18 +234,19 @@ fn is_rejected(words: &[AskWord], at: usize) -> bool {
 }
 
 /// The time of day that is wanted.
-fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(SaidValue, Vec<usize>)> {
+fn find_clock(words: &[AskWord], free: &[usize]) -> Option<(Vec<SaidValue>, Vec<usize>)> {
     let text = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
     let found = free.iter().find_map(|at| {
         let (time, length) = read_clock(text(*at), text(at + 1))?;
         let places = (*at..at + length).collect();
-        Some((SaidValue::Word(time.format("%H:%M").to_string(), true), places))
+        Some((vec![SaidValue::Word(time.format("%H:%M").to_string(), true)], places))
     });
     // "25:00" is none, which the check of the change says.
     let is_like_one =
         |at: &&usize| text(**at).contains(':') && text(**at).starts_with(|c: char| c.is_ascii_digit());
     found.or_else(|| {
-        free.iter().find(is_like_one).map(|at| (SaidValue::Word(text(*at).to_owned(), true), vec![*at]))
+        let said = |at: usize| vec![SaidValue::Word(text(at).to_owned(), true)];
+        free.iter().find(is_like_one).map(|at| (said(*at), vec![*at]))
     })
 }
 
@@ -277,6 +351,44 @@ fn unit_after(words: &[AskWord], at: usize) -> (AmountUnit, usize) {
     if is_unit { (AmountUnit::Named(word.lower.clone()), 1) } else { (AmountUnit::Plain, 0) }
 }
 
+/// What the text's values come to for one field, each with whether the field takes it.
+fn values_of_all(key: &str, said: &[SaidValue], context: &AskContext, words: &[AskWord]) -> Vec<WantedValue> {
+    let field = context.field_schema(key);
+    let now = decimal_of(context.value_of(key));
+    let is_rate = AmountUnit::of_field(key, field).is_of_time() && speaks_of_a_rate(words);
+    let told = |said: &SaidValue| {
+        let is_amount = matches!(said, SaidValue::Amount(_));
+        let mut found = match said {
+            said if is_rate => values_of(key, &said.of_its_inverse(), context),
+            said => values_of(key, said, context),
+        };
+        for wanted in &mut found {
+            if let (true, Some(against)) = (is_amount, goes_against(words, now, &wanted.value)) {
+                wanted.why = format!("{}, which is {against} than now", wanted.why);
+            }
+            if let Some(takes) = not_taken(field, &wanted.value) {
+                wanted.is_refused = true;
+                wanted.why = format!("{}, which {WOULD_BE_REFUSED}: it takes {takes}", wanted.why);
+            }
+        }
+        found
+    };
+    said.iter().flat_map(told).collect()
+}
+
+/// "Tighten the stop to 5" where it is 2: what the value is, which is not what the verb says.
+fn goes_against(words: &[AskWord], now: Option<Decimal>, value: &Value) -> Option<&'static str> {
+    let (now, wanted) = (now?.abs(), decimal_of(Some(value))?.abs());
+    // "Up to 5" is a bound and no raise.
+    let verbs: Vec<AskWord> =
+        words.iter().filter(|word| !matches!(word.lower.as_str(), "up" | "down")).cloned().collect();
+    match direction(&verbs)? {
+        true if wanted < now => Some("less, and not more,"),
+        false if wanted > now => Some("more, and not less,"),
+        _ => None,
+    }
+}
+
 /// What the text's value comes to for one field: one value, or each that it can mean.
 fn values_of(key: &str, said: &SaidValue, context: &AskContext) -> Vec<WantedValue> {
     let current = context.value_of(key);
@@ -297,7 +409,7 @@ fn values_of(key: &str, said: &SaidValue, context: &AskContext) -> Vec<WantedVal
         let value = value_as(number, current)?;
         let meant = meant.map(|meant| format!(", that is {meant}")).unwrap_or_default();
         let why = format!("{key}{in_unit} is {now} and would be {}{meant}", shown_value(&value));
-        Some(WantedValue { key: key.to_owned(), value, why, fits })
+        Some(WantedValue { key: key.to_owned(), value, why, fits, is_refused: false })
     };
     match said {
         SaidValue::Word(word, after_to) => {
@@ -306,13 +418,15 @@ fn values_of(key: &str, said: &SaidValue, context: &AskContext) -> Vec<WantedVal
                 .filter(|_| !current.is_some_and(Value::is_string))
                 .map_or_else(|| json!(word), Value::Bool);
             let why = format!("{key}{in_unit} is {now} and would be {}", shown_value(&value));
-            vec![WantedValue { key: key.to_owned(), value, why, fits: true }]
+            vec![WantedValue { key: key.to_owned(), value, why, fits: true, is_refused: false }]
         }
         SaidValue::Times(factor) => {
             let number = decimal_of(current).and_then(|now| now.checked_mul(*factor));
-            number.and_then(|number| of(number.normalize(), None, true)).into_iter().collect()
+            let rounded = number.map(|number| rounded_for(field, number));
+            let meant = (number.map(|number| number.normalize()) != rounded).then_some("rounded");
+            rounded.and_then(|number| of(number, meant, true)).into_iter().collect()
         }
-        SaidValue::By(amount, raises) => changed_by(current, amount, *raises, &unit)
+        SaidValue::By(amount, raises) => changed_by(current, amount, *raises, &unit, field)
             .into_iter()
             .filter_map(|(number, meant)| of(number, meant.as_deref(), true))
             .collect(),
@@ -339,6 +453,7 @@ fn changed_by(
     amount: &GivenAmount,
     raises: bool,
     unit: &AmountUnit,
+    field: Option<&Value>,
 ) -> Vec<(Decimal, Option<String>)> {
     let Some(now) = decimal_of(current) else { return Vec::new() };
     // "Raise the loss limit" of -500 makes the loss larger.
@@ -346,7 +461,7 @@ fn changed_by(
     let by = |number: Decimal| number.checked_mul(outward).and_then(|change| now.checked_add(change));
     let relative = || {
         let part = now.abs().checked_mul(amount.number)?.checked_div(Decimal::ONE_HUNDRED)?;
-        by(part).map(|number| number.normalize())
+        by(part).map(|number| rounded_for(field, number))
     };
     let absolute = match amount.in_unit(unit) {
         ConvertedAmount::Exact(number) => by(number),
@@ -361,9 +476,54 @@ fn changed_by(
         .into_iter()
         .flatten()
         .collect(),
+        (AmountUnit::PercentPoint, None) => Vec::new(),
         (AmountUnit::Percent, None) => relative().map(|number| (number, None)).into_iter().collect(),
         (_, Some(number)) => vec![(number, None)],
         (_, None) => Vec::new(),
+    }
+}
+
+/// A number that was multiplied, in as many places as such a field has: none where it is whole.
+fn rounded_for(field: Option<&Value>, number: Decimal) -> Decimal {
+    let is_whole = field.is_some_and(|field| field["type"] == "integer");
+    let rounded = match number.abs() {
+        _ if is_whole => number.round(),
+        size if size >= Decimal::ONE => number.round_dp(2),
+        _ => number.round_dp(4),
+    };
+    rounded.normalize()
+}
+
+/// What the field takes, where it does not take this value.
+fn not_taken(field: Option<&Value>, value: &Value) -> Option<String> {
+    let field = field?;
+    if let Some(known) = field["enum"].as_array() {
+        let told: Vec<String> = known.iter().map(shown_value).collect();
+        return (!known.contains(value)).then(|| told.join(", "));
+    }
+    let number = decimal_of(Some(value))?;
+    let bound = |name: &str| decimal_of(field.get(name));
+    let (least, most) = (bound("minimum"), bound("maximum"));
+    let (above, below) = (bound("exclusiveMinimum"), bound("exclusiveMaximum"));
+    let is_outside = least.is_some_and(|least| number < least)
+        || most.is_some_and(|most| number > most)
+        || above.is_some_and(|above| number <= above)
+        || below.is_some_and(|below| number >= below);
+    let lower = least.map(|least| least.normalize().to_string());
+    let lower = lower.or_else(|| above.map(|above| format!("more than {}", above.normalize())));
+    let upper = most.map(|most| most.normalize().to_string());
+    let upper = upper.or_else(|| below.map(|below| format!("less than {}", below.normalize())));
+    let bounds = match (lower, upper) {
+        (Some(lower), Some(upper)) => format!("{lower} to {upper}"),
+        (Some(lower), None) => format!("{lower} or more"),
+        (None, Some(upper)) => format!("{upper} or less"),
+        (None, None) => String::new(),
+    };
+    let is_broken = field["type"] == "integer" && !number.fract().is_zero();
+    match (is_outside, is_broken) {
+        (true, _) => Some(bounds),
+        (false, true) => Some(format!("whole numbers {bounds}").trim_end().to_owned()),
+        (false, false) => None,
     }
 }
 

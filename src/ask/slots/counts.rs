@@ -36,8 +36,15 @@ pub(super) fn read_count(words: &mut [AskWord], slots: &mut SlotValues) {
             continue;
         };
         let is_article = matches!(lower(at), "a" | "an" | "one" | "zero");
+        // "Larger than 100 shares" is a size.
+        let is_size = at.checked_sub(1).is_some_and(|before| {
+            matches!(
+                lower(before),
+                "than" | "over" | "above" | "below" | "under" | "least" | "exceeding" | "worth" | "by"
+            )
+        });
         let is_time = unit_seconds(lower(at + 1)).is_some() || lower(at + 1) == "of";
-        if !is_free || is_article || is_time {
+        if !is_free || is_article || is_time || is_size {
             continue;
         }
         let before = at.checked_sub(1).map_or("", lower);

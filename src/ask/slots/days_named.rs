@@ -178,7 +178,9 @@ pub(super) fn month_of(word: &str) -> Option<u32> {
 /// "At 3 am", "around 14:05": the hour from then.
 fn of_a_moment(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPeriod> {
     let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
-    if !matches!(before, "at" | "around" | "about" | "@" | "circa") {
+    let is_day = matches!(before, "yesterday" | "today") || before.parse::<chrono::Weekday>().is_ok();
+    let is_date = NaiveDate::parse_from_str(before, "%Y-%m-%d").is_ok();
+    if !(matches!(before, "at" | "around" | "about" | "@" | "circa") || is_day || is_date) {
         return None;
     }
     let (time, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))?;
@@ -206,6 +208,13 @@ fn of_the_sleep(texts: &[String], at: usize, today: NaiveDate) -> Option<FoundPe
         .then(|| (AskedPeriod { starts: hour(18), ends: hour(8), ..AskedPeriod::days(yesterday, today) }, 1))
 }
 
+/// The time of day behind a day: "9am", "at 9:30".
+fn clock_of_day(texts: &[String], at: usize) -> Option<(NaiveTime, usize)> {
+    let skipped = usize::from(text_at(texts, at) == "at");
+    let (time, length) = read_clock(text_at(texts, at + skipped), text_at(texts, at + skipped + 1))?;
+    Some((time, length + skipped))
+}
+
 /// The seconds from now until "morning", "tomorrow", "5 pm", "Monday"; with the words that name it.
 pub(super) fn seconds_until(
     texts: &[String],
@@ -224,6 +233,10 @@ pub(super) fn seconds_until(
     let (time, days, length) = match text_at(texts, at) {
         "morning" => (hour(8)?, None, 1),
         "tomorrow" if text_at(texts, at + 1) == "morning" => (hour(8)?, Some(1), 2),
+        "tomorrow" if clock_of_day(texts, at + 1).is_some() => {
+            let (time, length) = clock_of_day(texts, at + 1)?;
+            (time, Some(1), 1 + length)
+        }
         "tomorrow" => (hour(0)?, Some(1), 1),
         "midnight" => (hour(0)?, Some(1), 1),
         "evening" | "tonight" => (hour(18)?, None, 1),
@@ -231,11 +244,15 @@ pub(super) fn seconds_until(
         word => match usual_time(word).parse::<chrono::Weekday>() {
             Ok(weekday) => {
                 let ahead = (7 + weekday.num_days_from_monday() - local.weekday().num_days_from_monday()) % 7;
-                (hour(0)?, Some(if ahead == 0 { 7 } else { u64::from(ahead) }), 1)
+                let (time, length) = clock_of_day(texts, at + 1).unwrap_or((hour(0)?, 0));
+                (time, Some(if ahead == 0 { 7 } else { u64::from(ahead) }), 1 + length)
             }
             Err(_) => {
                 let (time, length) = read_clock(word, text_at(texts, at + 1))?;
-                (time, None, length)
+                match text_at(texts, at + length) {
+                    "tomorrow" => (time, Some(1), length + 1),
+                    _ => (time, None, length),
+                }
             }
         },
     };

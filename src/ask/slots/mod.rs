@@ -10,11 +10,14 @@ mod counts;
 mod days_named;
 mod identifiers;
 mod names;
+mod period_reader;
 mod periods;
 mod read;
+mod relative_amounts;
 mod symbols;
 mod values;
+mod zones;
 
 pub(crate) use read::read_slots;
 pub(crate) use symbols::find_named_symbols;
-pub(crate) use values::{SlotValues, WantedValue};
+pub(crate) use values::{SlotValues, WOULD_BE_REFUSED, WantedValue};

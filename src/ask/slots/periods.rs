@@ -5,113 +5,22 @@
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Timelike, Weekday};
 
 use super::clock::{FoundPeriod, is_open_end, read_clock, read_hour, read_joined_clock, text_at};
-use super::days_named::{month_of, named_period, seconds_until, usual_time};
+use super::days_named::{month_of, seconds_until};
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::context::AskContext;
 use crate::ask::spelling::small_number;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
-/// Reads the period of the past that the text names.
-pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut SlotValues) {
-    let texts: Vec<String> = words.iter().map(|word| usual_time(&word.lower).to_owned()).collect();
-    let days = DayStarts::before(today);
-    let mut dates: Vec<(usize, usize, NaiveDate)> = Vec::new();
-    for at in 0..texts.len() {
-        if words.get(at).is_some_and(|word| word.slot.is_some()) {
-            continue;
-        }
-        let found =
-            named_period(&texts, at, today).filter(|_| slots.keys.is_empty() || !is_clock_word(&texts, at));
-        let found = found.or_else(|| days.of_a_part(&texts, at)).or_else(|| days.of_one_word(&texts, at));
-        let found =
-            found.or_else(|| days.of_two_words(&texts, at)).or_else(|| days.between_times(&texts, at));
-        let found = found.or_else(|| days.since_a_time(&texts, at)).or_else(|| days.of_a_month(&texts, at));
-        let Some((period, length)) = found.or_else(|| days.of_a_count(&texts, at)) else {
-            if let Some((date, length)) = read_date(&texts, at, today) {
-                dates.push((at, length, date));
-            }
-            continue;
-        };
-        let has_both = period.starts.is_some() && period.ends.is_some();
-        // "Since the deploy this morning" begins with the morning and ends now.
-        let is_since =
-            (1..=3).any(|back| at.checked_sub(back).is_some_and(|before| text_at(&texts, before) == "since"));
-        // "At noon. What has it done since then?"
-        let is_since = is_since
-            || texts
-                .windows(2)
-                .any(|pair| matches!(pair, [since, then] if since == "since" && then == "then"));
-        let opens = at > 0 && is_open_end(text_at(&texts, at - 1)) && !(has_both && period.from == today);
-        let reaches_now = (opens || is_since) && period.seconds.is_none();
-        let period = if reaches_now { AskedPeriod { to: today, ends: None, ..period } } else { period };
-        let known = slots.period;
-        slots.period = Some(known.map_or(period, |known| joined(known, period, today)));
-        mark_all(words, at, length, SlotKind::Period);
-        // "The past" of "the past 30 days" is no history.
-        if at > 0 && matches!(text_at(&texts, at - 1), "past" | "previous" | "recent" | "last") {
-            mark_slot(words, at - 1, SlotKind::Period);
-        }
-    }
-    read_dates(words, &texts, dates, today, slots);
-}
-
-/// A day and a part of a day are that part of that day; else the first counts.
-fn joined(known: AskedPeriod, other: AskedPeriod, today: NaiveDate) -> AskedPeriod {
-    let is_part = |period: &AskedPeriod| {
-        period.from == today
-            && period.to == today
-            && period.seconds.is_none()
-            && (period.starts.is_some() || period.ends.is_some())
-    };
-    let is_day = |period: &AskedPeriod| period.is_whole_days() && period.from == period.to;
-    match (is_part(&known), is_part(&other)) {
-        (true, false) if is_day(&other) => AskedPeriod { from: other.from, to: other.to, ..known },
-        (false, true) if is_day(&known) => AskedPeriod { from: known.from, to: known.to, ..other },
-        _ => known,
-    }
-}
-
-fn is_clock_word(texts: &[String], at: usize) -> bool {
-    read_clock(text_at(texts, at), text_at(texts, at + 1)).is_some()
-}
-
-/// The period between the first and the last of several dates, or from one up to now.
-fn read_dates(
-    words: &mut [AskWord],
-    texts: &[String],
-    dates: Vec<(usize, usize, NaiveDate)>,
-    today: NaiveDate,
-    slots: &mut SlotValues,
-) {
-    let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
-    // "On Monday between 10 and 11".
-    if let Some(known) = slots.period.filter(|_| dates.len() == 1) {
-        slots.period = Some(joined(known, AskedPeriod::days(first.2, first.2), today));
-    }
-    let open_end = first.0 > 0 && is_open_end(text_at(texts, first.0 - 1));
-    let to = if dates.len() > 1 || !open_end { last.2 } else { today };
-    slots.period.get_or_insert(AskedPeriod::days(first.2.min(to), to.max(first.2)));
-    for (at, length, _) in dates {
-        mark_all(words, at, length, SlotKind::Period);
-    }
-}
-
-fn mark_all(words: &mut [AskWord], at: usize, length: usize, slot: SlotKind) {
-    for place in at..at + length {
-        mark_slot(words, place, slot);
-    }
-}
-
 /// The days from which periods are counted.
-struct DayStarts {
-    today: NaiveDate,
+pub(super) struct DayStarts {
+    pub(super) today: NaiveDate,
     /// The first day of this week, of this month and of this year.
     monday: NaiveDate,
     month: NaiveDate,
     year: NaiveDate,
 }
 
-fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
+pub(super) fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
     AskedPeriod::days(from, to)
 }
 
@@ -122,7 +31,7 @@ fn part(from: (NaiveDate, u32), to: (NaiveDate, Option<u32>)) -> AskedPeriod {
 }
 
 impl DayStarts {
-    fn before(today: NaiveDate) -> Self {
+    pub(super) fn before(today: NaiveDate) -> Self {
         let monday = today.week(Weekday::Mon).first_day();
         let month = today.with_day(1).unwrap_or(today);
         Self { today, monday, month, year: today.with_ordinal(1).unwrap_or(today) }
@@ -133,7 +42,7 @@ impl DayStarts {
     }
 
     /// A part of a day: "this morning", "yesterday afternoon", "last night", "the weekend".
-    fn of_a_part(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn of_a_part(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let (today, yesterday) = (self.today, self.ago(1));
         let first = text_at(texts, at);
         let night = || part((yesterday, 18), (today, Some(8)));
@@ -173,7 +82,7 @@ impl DayStarts {
     }
 
     /// "since 9:30", "after noon", "since 2 pm": from that time of today up to now.
-    fn since_a_time(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn since_a_time(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         if at == 0 || !is_open_end(text_at(texts, at - 1)) {
             return None;
         }
@@ -187,7 +96,7 @@ impl DayStarts {
     }
 
     /// "between 9:30 and 10", "from 14:00 to 15:30": a part of today.
-    fn between_times(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn between_times(&self, texts: &[String], at: usize, has_key: bool) -> Option<FoundPeriod> {
         let opener = at.checked_sub(1).map_or("", |before| text_at(texts, before));
         if !matches!(opener, "between" | "from") {
             return None;
@@ -195,23 +104,29 @@ impl DayStarts {
         let (from, length) = read_clock(text_at(texts, at), text_at(texts, at + 1))
             .or_else(|| read_hour(text_at(texts, at)))?;
         let joint = at + length;
-        if !matches!(text_at(texts, joint), "and" | "to" | "until" | "till") {
+        // "9:30 - 10:00": a dash alone is no word.
+        let is_dash = length == 1 && text_at(texts, at).contains(':') && text_at(texts, joint).contains(':');
+        let joint = if is_dash { joint.saturating_sub(1) } else { joint };
+        if !is_dash && !matches!(text_at(texts, joint), "and" | "to" | "until" | "till") {
             return None;
         }
         let (last, second) = (text_at(texts, joint + 1), text_at(texts, joint + 2));
         let is_bare = read_clock(text_at(texts, at), text_at(texts, at + 1)).is_none();
         let (to, more) = read_clock(last, second)
-            .or_else(|| read_hour(last).filter(|_| opener == "between" && unit_seconds(second).is_none()))?;
+            .or_else(|| read_hour(last).filter(|_| !has_key && unit_seconds(second).is_none()))?;
         // "Between 2 and 3 pm" are both of the afternoon.
         let is_later =
             is_bare && to.hour() > 12 && from.hour() <= 12 && (last.ends_with("pm") || second == "pm");
         let from = if is_later { from.overflowing_add_signed(TimeDelta::hours(12)).0 } else { from };
         let today = self.today;
-        Some((AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) }, length + 1 + more))
+        Some((
+            AskedPeriod { starts: Some(from), ends: Some(to), ..days(today, today) },
+            joint + 1 + more - at,
+        ))
     }
 
     /// "in march", "for october": the month, of this year or the last.
-    fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn of_a_month(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let before = at.checked_sub(1).map_or("", |before| text_at(texts, before));
         let is_named = matches!(
             before,
@@ -239,7 +154,7 @@ impl DayStarts {
     }
 
     /// A period named by one word: "yesterday", "for the week".
-    fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let after_the =
             at > 0 && matches!(text_at(texts, at - 1), "the" | "for" | "all" | "whole" | "entire" | "full");
         let from_to = match text_at(texts, at) {
@@ -256,7 +171,7 @@ impl DayStarts {
     }
 
     /// A period named by two words: "this week", "last month".
-    fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let today = self.today;
         let recent = matches!(
             text_at(texts, at),
@@ -287,7 +202,7 @@ impl DayStarts {
     }
 
     /// "the last 3 days", but not "for 3 days", which is a duration from now on.
-    fn of_a_count(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+    pub(super) fn of_a_count(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let text = |at: usize| text_at(texts, at);
         let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2))?;
         // "It has not traded for two days" speaks of what is over.
@@ -364,7 +279,7 @@ pub(super) fn read_compact(word: &str) -> Option<u64> {
 }
 
 /// "3 days", "a couple of hours", "24h": the number of seconds, and the number of words that name it.
-fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
+pub(super) fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
     if let Some(seconds) = read_compact(first) {
         return Some((seconds, 1));
     }
@@ -408,7 +323,7 @@ fn is_past(texts: &[String], at: usize, length: usize) -> bool {
     }) || text(at + length) == "ago"
 }
 
-fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
+pub(super) fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
     let text = |at: usize| text_at(texts, at);
     if let Ok(date) = NaiveDate::parse_from_str(text(at), "%Y-%m-%d") {
         return Some((date, 1));
@@ -443,19 +358,42 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
     Some((day, 1))
 }
 
+/// A span with the smaller ones behind it: "2h 30m", "an hour and 20 minutes", "an hour and a half".
+fn with_the_rest(texts: &[String], at: usize, seconds: u64, length: usize) -> (u64, usize) {
+    let text = |ahead: usize| text_at(texts, at + ahead);
+    let joint = length + usize::from(text(length) == "and");
+    if joint > length && text(joint) == "a" && text(joint + 1) == "half" {
+        let unit = unit_seconds(text(length - 1)).unwrap_or_default();
+        return (seconds.saturating_add(unit / 2), joint + 2);
+    }
+    match read_span(text(joint), text(joint + 1), text(joint + 2)) {
+        Some((rest, more)) if rest < seconds && rest < 3_600 => (seconds.saturating_add(rest), joint + more),
+        _ => (seconds, length),
+    }
+}
+
 /// Reads a duration from now on, such as "for 2 hours".
 pub(super) fn read_duration(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
-    let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
+    // The words of a time zone stand between a time and its day: "17:00 utc tomorrow".
+    let is_zone = |word: &AskWord| word.slot == Some(SlotKind::Zone);
+    let places: Vec<usize> =
+        words.iter().enumerate().filter(|(_, word)| !is_zone(word)).map(|(at, _)| at).collect();
+    let lower = |at: &usize| words.get(*at).map_or_else(String::new, |word| word.lower.clone());
+    let texts: Vec<String> = places.iter().map(lower).collect();
     let text = |at: usize| text_at(&texts, at);
-    for at in 0..texts.len() {
-        if words.get(at).is_some_and(|word| word.slot.is_some()) {
+    for (at, place) in places.iter().enumerate() {
+        if words.get(*place).is_some_and(|word| word.slot.is_some()) {
             continue;
         }
-        let until = seconds_until(&texts, at, context.now, context.zone).filter(|_| slots.keys.is_empty());
+        let zone = slots.zone.unwrap_or(context.zone);
+        let until = seconds_until(&texts, at, context.now, zone).filter(|_| slots.keys.is_empty());
         let found = until.or_else(|| read_span(text(at), text(at + 1), text(at + 2)));
         let Some((seconds, length)) = found else { continue };
+        let (seconds, length) = with_the_rest(&texts, at, seconds, length);
         slots.seconds = Some(seconds);
-        mark_all(words, at, length, SlotKind::Duration);
+        for place in places.iter().skip(at).take(length) {
+            mark_slot(words, *place, SlotKind::Duration);
+        }
         return;
     }
 }

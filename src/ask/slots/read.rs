@@ -7,7 +7,8 @@ use super::config_values::read_value;
 use super::counts::{read_count, read_single};
 use super::identifiers::{read_codes, read_ids, read_sign_in_code, read_versions};
 use super::names::{read_component, read_workflow};
-use super::periods::{read_duration, read_period};
+use super::period_reader::read_period;
+use super::periods::read_duration;
 use super::symbols::{NamedSymbol, read_named_symbols, read_symbols};
 use super::values::SlotValues;
 use crate::ask::context::AskContext;
@@ -30,7 +31,7 @@ pub(crate) fn read_slots(
     read_key(words, context, &mut slots);
     read_count(words, &mut slots);
     read_single(words, &mut slots);
-    read_period(words, today, &mut slots);
+    read_period(words, context, today, &mut slots);
     read_duration(words, context, &mut slots);
     read_value(words, context, &mut slots);
     read_component(words, context, &mut slots);
