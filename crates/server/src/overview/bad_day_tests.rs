@@ -68,7 +68,8 @@ fn a_halt_with_positions_past_their_stop_is_told_whole() {
 
 /// The broker refuses the bot's credentials, which opened the breaker, and the machine is busy beside it.
 fn refused(report: &mut BotReport) {
-    const WHY: &str = "the broker refused the credentials of account 7F-3391 (HTTP 401 invalid_grant), 3 times within 42 s";
+    const WHY: &str =
+        "the broker refused the credentials of account 7F-3391 (HTTP 401 invalid_grant), 3 times within 42 s";
     halted(report);
     let breaker = report.circuit_breaker.as_mut().unwrap();
     (breaker.reason, breaker.source) = (Some(WHY.to_owned()), Some("session".to_owned()));
@@ -98,7 +99,10 @@ fn busy_extras() -> OverviewExtras {
         not_green: ["broker_session", "system_resources", "trading"]
             .map(|id| broken_component(id.to_owned(), why.to_owned()))
             .to_vec(),
-        incidents: vec![worst, an_incident("system_resources is CRITICAL".to_owned(), "look at it".to_owned())],
+        incidents: vec![
+            worst,
+            an_incident("system_resources is CRITICAL".to_owned(), "look at it".to_owned()),
+        ],
         incident_actions: vec![look("/api/v1/incidents/inc-77")],
         warnings: (0..12).map(|n| Warning::with_remedy(&format!("{n}: {why}"), "Renew them.")).collect(),
         ..OverviewExtras::default()
@@ -108,7 +112,8 @@ fn busy_extras() -> OverviewExtras {
 /// Whatever the day holds: with an incident, the worst one is there, and a call; so is what is not green.
 #[test]
 fn an_open_incident_is_never_an_empty_list_and_a_call_stays() {
-    let mut texts = vec!["x".to_owned(), "a person ".repeat(40), "\u{202e}漢".repeat(400), "\"\\".repeat(500)];
+    let mut texts =
+        vec!["x".to_owned(), "a person ".repeat(40), "\u{202e}漢".repeat(400), "\"\\".repeat(500)];
     texts.push("Z̴͎̈́a̷l̶g̵o".repeat(100));
     for text in texts {
         let snapshot = seen_with(|report| {

@@ -20,7 +20,10 @@ const FILES: [&str; 9] = [
 
 /// Constants with the row of the page that has their value.
 const ROWS: [(&str, &str); 22] = [
-    ("ROOM_FOR_IDS", "Tokens of a text of `not_green` from which on the id of the alert stands there at once"),
+    (
+        "ROOM_FOR_IDS",
+        "Tokens of a text of `not_green` from which on the id of the alert stands there at once",
+    ),
     ("ROOM_FOR_ATTEMPTS", "Tokens of a text of an incident from which on what was tried stands there"),
     ("ROOMY_TEXT", "Tokens of a text of the summary from which on a reason stands in each place that has it"),
     ("NEXT_CALLS", "Calls in `next_actions` of the summary"),

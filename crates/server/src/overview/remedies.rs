@@ -5,9 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::tokens;
 use super::wording::without_full_stop;
 use crate::bots::BotSnapshot;
-use botops_contract::{
-    BotReport, Breaker, BreakerState, GateReason, Hello, Session, SessionPhase, Verb,
-};
+use botops_contract::{BotReport, Breaker, BreakerState, GateReason, Hello, Session, SessionPhase, Verb};
 use botops_core::error::{Code, NextAction};
 use serde_json::json;
 

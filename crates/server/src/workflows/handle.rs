@@ -400,7 +400,7 @@ impl Workflows {
         let asked =
             self.store.write(move |connection| request_cancel(connection, &id, &definition, by)).await?;
         for (event, fact, state) in &asked {
-            self.journal.publish_fact(&op, event.seq, event.at_ms, fact, *state);
+            self.journal.publish_fact(&op, &workflow, event.seq, event.at_ms, fact, *state);
         }
         self.launcher.cancel_run(&op.op_id);
         self.get_run(run).await
