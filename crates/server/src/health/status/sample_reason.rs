@@ -94,7 +94,7 @@ mod tests {
         let limits = MetricLimits::above(70.0, 90.0);
         let kept = SampleReason::of_metric("cpu_usage", 85.6, "%", &limits, HealthLevel::Critical);
         assert_eq!(kept.text, "cpu_usage is 85.6 %: it was at 90.0 % or above, and is not below 85.5 % yet");
-        assert_eq!(kept.beyond.unwrap().limit, 85.5);
+        assert_eq!(kept.beyond.map(|beyond| beyond.limit), Some(85.5));
         let limits = MetricLimits::below(500.0, 100.0);
         let kept = SampleReason::of_metric("disk_free", 104.0, "MB", &limits, HealthLevel::Critical);
         assert_eq!(kept.text, "disk_free is 104 MB: it was at 100 MB or below, and is not above 105 MB yet");
