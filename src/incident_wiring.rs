@@ -1,13 +1,16 @@
 //! What joins incidents with the features that know more: health, the bot's presence, the overview.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::handles::FeatureHandles;
+use botops_contract::BreakerState;
 use botops_core::error::NextAction;
 use botops_core::tasks::{OnFailure, Tasks};
+use botops_server::bots::BotSnapshot;
 use botops_server::health::{HealthPart, HealthStatus};
-use botops_server::incidents::{Incident, NowKnown, PartNow, RecoveryNow};
-use botops_server::overview::{BeyondLimit, IncidentBrief, NotGreen};
+use botops_server::incidents::{Incident, NowKnown, PartNow, PersonStep, RecoveryNow};
+use botops_server::overview::{BeyondLimit, IncidentBrief, NotGreen, PersonRemedy};
 
 /// How often what health knows is passed on.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,8 +24,8 @@ pub(crate) fn spawn_incident_publishing(handles: &FeatureHandles, tasks: &Tasks)
         loop {
             handles.incidents.tell_known(known_now(&handles));
             let mut incidents = shown.borrow_and_update().as_ref().clone();
-            // What is about the bot itself comes first, then the newest.
-            incidents.sort_by_key(|one| (!one.is_open(), !one.is_of_bot()));
+            // What is about the bot itself comes first, then the worst, then the newest.
+            incidents.sort_by_key(|one| (!one.is_open(), !one.is_of_bot(), Reverse(one.severity)));
             handles.overview.update_extras(|extras| {
                 extras.incidents = incidents.iter().map(brief).collect();
                 extras.incident_actions = actions(&incidents);
@@ -44,9 +47,35 @@ fn known_now(handles: &FeatureHandles) -> NowKnown {
     }
     let mut known: NowKnown =
         health.parts.iter().map(|part| (part.component_id.clone(), part_now(part))).collect();
-    let presence = handles.bots.snapshot().presence;
-    known.insert("presence".to_owned(), PartNow { is_up: presence.answers(), reason: None, recovery: None });
+    let seen = handles.bots.snapshot();
+    let presence = seen.presence;
+    known.insert(
+        "presence".to_owned(),
+        PartNow { is_up: presence.answers(), reason: None, since: None, recovery: None, by_person: None },
+    );
+    let of_session = PersonRemedy::of_session(&seen).map(person_step);
+    if let Some(session) = known.get_mut("broker_session").filter(|session| session.by_person.is_none()) {
+        session.by_person = of_session;
+    }
+    known.extend(breaker_now(&seen).map(|breaker| ("breaker".to_owned(), breaker)));
     known
+}
+
+/// Whether the bot's breaker is closed; one that an operator opened is as it should be. `None` where the bot reports none.
+fn breaker_now(seen: &BotSnapshot) -> Option<PartNow> {
+    let breaker = seen.report.as_deref()?.circuit_breaker.as_ref()?;
+    let is_wanted = breaker.source.as_deref() == Some("operator");
+    Some(PartNow {
+        is_up: breaker.state != BreakerState::Open || is_wanted,
+        reason: breaker.reason.clone(),
+        since: breaker.since,
+        recovery: None,
+        by_person: PersonRemedy::of_breaker(seen).map(person_step),
+    })
+}
+
+fn person_step(remedy: PersonRemedy) -> PersonStep {
+    PersonStep { must: remedy.must, next_actions: remedy.next_actions }
 }
 
 fn part_now(part: &HealthPart) -> PartNow {
@@ -58,7 +87,9 @@ fn part_now(part: &HealthPart) -> PartNow {
     PartNow {
         is_up: matches!(part.status, HealthStatus::Healthy | HealthStatus::Warning),
         reason: part.reason.clone(),
+        since: Some(part.since),
         recovery,
+        by_person: None,
     }
 }
 

@@ -221,12 +221,12 @@ fn recovery_samples() -> [Value; 2] {
 
 async fn describe_for_recovery(workflows: &Workflows, id: &str) -> WorkflowFact {
     match workflows.foresee_run(id, &recovery_params("recovery of a component")).await {
-        Some(RunOutlook { restarts_bot, longest, hindrance }) => {
-            WorkflowFact { restarts_bot, longest, hindrance }
+        Some(RunOutlook { restarts_bot, longest, hindrance, missing_code }) => {
+            WorkflowFact { restarts_bot, longest, hindrance, missing_code }
         }
         None => {
             let hindrance = Some(format!("there is no workflow `{id}`"));
-            WorkflowFact { restarts_bot: false, longest: Duration::ZERO, hindrance }
+            WorkflowFact { restarts_bot: false, longest: Duration::ZERO, hindrance, missing_code: None }
         }
     }
 }

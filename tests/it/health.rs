@@ -632,7 +632,9 @@ async fn recovery_runs_the_workflow_and_the_check_has_the_last_word() {
     botops.app.handles().health.set_runner(WorkflowRunner {
         describe: Arc::new(|_| {
             let longest = Duration::from_secs(60);
-            Box::pin(async move { WorkflowFact { restarts_bot: true, longest, hindrance: None } })
+            Box::pin(async move {
+                WorkflowFact { restarts_bot: true, longest, hindrance: None, missing_code: None }
+            })
         }),
         list_candidates: Arc::new(|| Box::pin(async { Vec::new() })),
         run: Arc::new(move |run| {

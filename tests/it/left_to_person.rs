@@ -97,6 +97,25 @@ async fn a_loop_that_stands_still_is_told_with_the_restart_that_asks_it_for_noth
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_recovery_that_nobody_could_do_is_refused_at_once() {
+    let (bot, folder) = (ScriptedBot::start(), kit::folder());
+    bot.keeps_its_config();
+    bot.script().alive = true;
+    let botops = beside(&bot, &folder, &[]).await;
+    component_is(&botops, "bot", "HEALTHY").await;
+    let path = "/api/v1/health/recovery/bot";
+    let (status, problem) = botops.send(Method::POST, path, &json!({"action": "run"})).await;
+    assert_eq!((status, &problem["error_code"]), (409, &json!("BOT_020")), "{problem:#}");
+    assert!(problem["remediation"].as_str().unwrap().contains("BOT_SUPERVISOR"), "{problem:#}");
+    let shown = get(&botops, path).await;
+    assert_eq!((&shown["state"], &shown["attempts"]), (&json!("idle"), &json!(0)), "{shown:#}");
+    // What acts on nothing outside of botops is not refused for it.
+    let (status, held) = botops.send(Method::POST, path, &json!({"action": "hold"})).await;
+    assert_eq!(status, 200, "{held:#}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_supervisor_the_setting_is_named_and_no_call_is_offered() {
     let (bot, folder) = (with_a_hung_loop(), kit::folder());
     let botops = beside(&bot, &folder, &[]).await;

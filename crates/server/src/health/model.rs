@@ -225,6 +225,24 @@ impl MetricLimits {
         defects
     }
 
+    /// The limit of a level that the value is at; `None` for a level without one.
+    pub(crate) fn bound(&self, value: f64, level: HealthLevel) -> Option<LevelBound> {
+        let limit = match level {
+            HealthLevel::Critical => self.critical?,
+            HealthLevel::Warning => self.warning?,
+            HealthLevel::Healthy | HealthLevel::Down => return None,
+        };
+        let inside = limit.abs() * f64::from(CLEAR_PCT) / 100.0;
+        Some(match self.direction {
+            ThresholdDirection::HigherIsWorse => {
+                LevelBound { limit, ends_at: limit - inside, is_left_slowly: value < limit }
+            }
+            ThresholdDirection::LowerIsWorse => {
+                LevelBound { limit, ends_at: limit + inside, is_left_slowly: value > limit }
+            }
+        })
+    }
+
     /// The level of a value, given the level the metric held before; `None` when the value is NaN or infinite.
     pub(crate) fn level(&self, value: f64, held: HealthLevel) -> Option<HealthLevel> {
         if !value.is_finite() {
@@ -243,6 +261,17 @@ impl MetricLimits {
         }
         Some(HealthLevel::Healthy)
     }
+}
+
+/// The limit of the level that a value is at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LevelBound {
+    /// From here on the level begins.
+    pub(crate) limit: f64,
+    /// Beyond this the level ends.
+    pub(crate) ends_at: f64,
+    /// The value is inside the limit again, and not far enough for the level to end.
+    pub(crate) is_left_slowly: bool,
 }
 
 /// How much a component's status counts for the system's status.

@@ -358,6 +358,9 @@ impl Health {
         action: RecoveryAction,
         by: &str,
     ) -> Result<RecoveryView, Error> {
+        if action == RecoveryAction::Run {
+            self.refuse_vain_run(id).await?;
+        }
         let change = |memory: &mut HealthMemory, now| {
             let Some(component) = memory.status.components.get(id) else {
                 return Err(self.unknown_component(id));
@@ -370,6 +373,26 @@ impl Health {
             Ok(recovery_view(component, recovery, config, now))
         };
         self.inner.change(change).await
+    }
+
+    /// Reads what the component's workflow needs now, so that a run that cannot work is refused before it begins. While the
+    /// component works, nobody has asked for that yet.
+    async fn refuse_vain_run(&self, id: &str) -> Result<(), Error> {
+        let workflow = {
+            let memory = self.inner.lock();
+            let handler =
+                memory.status.components.get(id).and_then(|component| component.spec.recovery.clone());
+            handler.and_then(|handler| handler.workflow().map(str::to_owned))
+        };
+        let runner = self.inner.runner.borrow().clone();
+        let (Some(workflow), Some(runner)) = (workflow, runner) else { return Ok(()) };
+        let fact = (runner.describe)(workflow.clone()).await;
+        let missing = fact.missing_code;
+        self.inner.lock().recovery.workflow_facts.insert(workflow, fact);
+        if missing == Some(Code::SupervisorMissing) {
+            return Err(self.inner.targets.bots.nobody_restarts().context("component_id", id));
+        }
+        Ok(())
     }
 
     /// Tests monitoring itself. `notify`: also sends a test notice to every receiver.

@@ -30,3 +30,8 @@ pub(crate) fn milliseconds(seconds: f64) -> i64 {
     let milliseconds = (seconds.clamp(0.0, 86_400.0) * 1000.0).round() as i64;
     milliseconds
 }
+
+/// Formats a value for a sentence, with at most one digit after the point.
+pub(crate) fn round(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::attempts::{RECOVERY, add_deed, awaits_run_of, push_newest};
 use super::model::{
-    Incident, IncidentAttempt, IncidentCause, IncidentConfigChange, IncidentState, NowKnown, TimelineEntry,
-    WhoMustAct,
+    Incident, IncidentCause, IncidentConfigChange, IncidentState, NowKnown, TimelineEntry, WhoMustAct,
 };
-use super::reading::{BOT, CONFIG, Deed, PRESENCE, ROOTS, Reading, Sign, TOGETHER, WORKFLOW, read};
+use super::reading::{
+    BOT, BREAKER, CONFIG, Deed, PRESENCE, ROOTS, Reading, SENTENCE, Sign, TOGETHER, WORKFLOW, error_code,
+    read,
+};
+use super::who_must_act::say_who_must_act;
 use crate::events::Event;
 use botops_contract::{EventKind, Severity};
 use botops_core::text::clean;
@@ -37,9 +41,8 @@ const EXPECTED: TimeDelta = TimeDelta::minutes(5);
 /// A sign younger than this is not ended by what is known now, which may be older.
 const SETTLES: TimeDelta = TimeDelta::seconds(5);
 
-/// Causes, attempts and alerts of an incident at most.
+/// Causes and alerts of an incident at most.
 const CAUSES: usize = 3;
-const ATTEMPTS: usize = 8;
 const ALERTS: usize = 8;
 
 /// Components of an incident at most.
@@ -57,9 +60,6 @@ const CONTEXT: usize = 24;
 
 /// Components whose root is remembered.
 const KNOWN_ROOTS: usize = 1_000;
-
-/// The longest sentence, in characters.
-const SENTENCE: usize = 240;
 
 /// What the rules remember beside the incidents.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -165,8 +165,12 @@ impl IncidentBook {
     /// Ends what is known to have ended, and says who must act.
     pub(super) fn tick(&mut self, now: DateTime<Utc>, known: &NowKnown) {
         self.end_expectations(now);
-        for incident in &mut self.open {
+        let of_bot: Vec<bool> = self.open.iter().map(|incident| self.is_of(incident, BOT)).collect();
+        for (incident, is_of_bot) in self.open.iter_mut().zip(of_bot) {
             let before = incident.clone();
+            if is_of_bot {
+                add_open_breaker(incident, known);
+            }
             if !known.is_empty() && now - incident.last_sign_at > SETTLES {
                 for (component, is_bad) in &mut incident.components {
                     *is_bad &= known.get(component).is_some_and(|part| !part.is_up);
@@ -222,7 +226,7 @@ impl IncidentBook {
     fn family<'a>(&'a self, component: &'a str) -> &'a str {
         let is_of_bot = ROOTS.contains(&component)
             || TOGETHER.contains(&component)
-            || [CONFIG, WORKFLOW].contains(&component);
+            || [CONFIG, WORKFLOW, BREAKER].contains(&component);
         if is_of_bot { BOT } else { self.memory.roots.get(component).map_or(component, String::as_str) }
     }
 
@@ -254,8 +258,14 @@ impl IncidentBook {
                 return Some(index);
             }
         }
+        if let (Some(run), Some(Deed::Begins { by, what })) = (&reading.run, &reading.deed)
+            && !run.is_empty()
+            && let Some(index) = newest(&|incident| awaits_run_of(incident, by, what))
+        {
+            return Some(index);
+        }
         let Some(component) = &reading.component else {
-            return newest(&|incident| self.is_of(incident, BOT));
+            return newest(&|incident| self.is_of(incident, BOT) && may_concern(incident, event, reading));
         };
         if let Some(index) = newest(&|incident| incident.components.contains_key(component)) {
             return Some(index);
@@ -314,12 +324,39 @@ impl IncidentBook {
             let age = event.at - earlier.at;
             let is_change = said.txn.is_some() && age <= CHANGE_BEFORE;
             let is_word = said.component.is_none() && said.txn.is_none() && age <= WORDS_BEFORE;
+            let is_word = is_word && said.acts_on_bot;
             if (is_change || is_word) && earlier.seq < event.seq {
                 add(&mut incident, earlier, said);
             }
         }
         self.open.push(incident);
         self.open.len() - 1
+    }
+}
+
+/// Whether what is about the bot as a whole may be about this incident: what somebody does about it is begun while something
+/// is wrong, and a config change that explains it is not made long after its last sign.
+fn may_concern(incident: &Incident, event: &Event, reading: &Reading) -> bool {
+    if let Some(Deed::Begins { by, .. }) = &reading.deed {
+        return by.starts_with(RECOVERY) || (incident.is_open() && reading.acts_on_bot);
+    }
+    if reading.txn.is_some() {
+        let is_recent = event.at - incident.last_sign_at <= RELATED;
+        return incident.is_open() && is_recent && incident.config_change.is_none();
+    }
+    // How a run ended that was not begun about it, or what it told the bot to do, is told elsewhere.
+    reading.run.is_none()
+}
+
+/// A breaker that opened with it keeps an incident of the bot open: nothing is over while the bot opens no position.
+fn add_open_breaker(incident: &mut Incident, known: &NowKnown) {
+    let Some(breaker) = known.get(BREAKER).filter(|breaker| !breaker.is_up) else { return };
+    let first = incident.timeline.first().map_or(incident.began_at, |entry| entry.at.min(incident.began_at));
+    let opened_with_it = breaker.since.is_some_and(|since| since >= first - WORDS_BEFORE);
+    let is_bad = incident.components.get(BREAKER) == Some(&true);
+    if opened_with_it && !is_bad && incident.components.len() < COMPONENTS {
+        incident.components.insert(BREAKER.to_owned(), true);
+        (incident.state, incident.ended_at) = (IncidentState::Open, None);
     }
 }
 
@@ -414,44 +451,6 @@ fn add_cause(incident: &mut Incident, event: &Event, component: Option<&str>) {
     }
 }
 
-fn add_deed(incident: &mut Incident, event: &Event, reading: &Reading, deed: &Deed) {
-    match deed {
-        Deed::Begins { by, what } => {
-            // Recovery says first that it begins, and its run then says the same.
-            let same = incident.tried.last_mut().filter(|last| {
-                last.run_id.is_none() && last.outcome.is_none() && last.what == *what && last.by == *by
-            });
-            if let Some(last) = same {
-                last.run_id.clone_from(&reading.run);
-                return;
-            }
-            let is_command = event.kind == EventKind::Control;
-            let outcome = event.data["outcome"].as_str().filter(|_| is_command).map(str::to_owned);
-            let attempt = IncidentAttempt {
-                at: event.at,
-                by: by.clone(),
-                what: what.clone(),
-                run_id: reading.run.clone(),
-                outcome,
-                error_code: event.data["error_code"].as_str().map(str::to_owned),
-            };
-            push_newest(&mut incident.tried, attempt, ATTEMPTS);
-        }
-        Deed::Ends { outcome } => {
-            let is_meant = |one: &IncidentAttempt| match &reading.run {
-                Some(run) => one.run_id.as_ref() == Some(run),
-                None => one.by == "recovery",
-            };
-            let Some(attempt) = incident.tried.iter_mut().rev().find(|one| is_meant(one)) else { return };
-            let says_more = attempt.outcome.is_none() || outcome.contains("help");
-            if says_more {
-                attempt.outcome = Some(outcome.clone());
-            }
-            attempt.error_code = attempt.error_code.take().or_else(|| error_code(event));
-        }
-    }
-}
-
 fn add_to_timeline(incident: &mut Incident, event: &Event, reading: &Reading) {
     let message = clean(&event.message, SENTENCE);
     let timeline = &mut incident.timeline;
@@ -477,60 +476,9 @@ fn add_to_timeline(incident: &mut Incident, event: &Event, reading: &Reading) {
     });
 }
 
-fn error_code(event: &Event) -> Option<String> {
-    event.error.as_ref().map(|error| error.error_code.clone()).filter(|code| !code.is_empty())
-}
-
-fn push_newest<T>(list: &mut Vec<T>, one: T, most: usize) {
-    if list.len() >= most {
-        list.remove(0);
-    }
-    list.push(one);
-}
-
 /// An incident is quiet as soon as nothing of it is wrong.
 fn settle(incident: &mut Incident, now: DateTime<Utc>) {
     if incident.state == IncidentState::Open && incident.components.values().all(|is_bad| !is_bad) {
         (incident.state, incident.ended_at) = (IncidentState::Quiet, Some(now));
     }
-}
-
-/// Who has to do something, by what recovery does about what is wrong.
-fn say_who_must_act(incident: &mut Incident, known: &NowKnown) {
-    (incident.who_must_act, incident.person_must) = (WhoMustAct::Nobody, None);
-    incident.next_actions.clear();
-    if let Some(left) = &incident.left_behind {
-        (incident.who_must_act, incident.person_must) = (WhoMustAct::Person, Some(left.clone()));
-    }
-    if !incident.is_open() || known.is_empty() {
-        return;
-    }
-    let is_bad = |component: &str| incident.components.get(component) == Some(&true);
-    let root_is_bad = ROOTS.iter().any(|root| is_bad(root));
-    let bad = incident.components.iter().filter(|(_, is_bad)| **is_bad).map(|(component, _)| component);
-    // What depends on a bot that is gone comes back with it.
-    let leading = bad.filter(|component| !root_is_bad || ROOTS.contains(&component.as_str()));
-    let mut acts = false;
-    for component in leading {
-        let asked = if component == PRESENCE { BOT } else { component };
-        let Some(part) = known.get(asked) else { continue };
-        let left = part.recovery.as_ref().and_then(|recovery| recovery.left_to_person.clone());
-        let acts_now = part.recovery.as_ref().is_some_and(|recovery| recovery.may_act) && left.is_none();
-        acts |= acts_now;
-        if !acts_now && incident.person_must.is_none() {
-            incident.person_must = Some(left.unwrap_or_else(|| nothing_set(asked, part.reason.as_deref())));
-            let actions = part.recovery.as_ref().map(|recovery| recovery.next_actions.clone());
-            incident.next_actions = actions.unwrap_or_default();
-        }
-    }
-    incident.who_must_act = match (&incident.person_must, acts) {
-        (Some(_), _) => WhoMustAct::Person,
-        (None, true) => WhoMustAct::Recovery,
-        (None, false) => WhoMustAct::Nobody,
-    };
-}
-
-fn nothing_set(component: &str, reason: Option<&str>) -> String {
-    let why = reason.map(|reason| format!(": {}", reason.trim_end_matches('.'))).unwrap_or_default();
-    clean(&format!("botops has nothing to recover {component} with{why}"), SENTENCE)
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::book::IncidentBook;
-use super::model::{Incident, IncidentState, NowKnown, PartNow, RecoveryNow, WhoMustAct};
+use super::model::{Incident, IncidentState, NowKnown, PartNow, PersonStep, RecoveryNow, WhoMustAct};
 use crate::events::Event;
 use botops_contract::{EventKind, Severity};
 
@@ -205,7 +205,7 @@ fn who_must_act_follows_recovery_and_a_sign_that_no_event_ended_ends_by_what_is_
         left_to_person: left.map(str::to_owned),
         next_actions: Vec::new(),
     };
-    let part = |is_up, recovery| PartNow { is_up, reason: None, recovery };
+    let part = |is_up, recovery| PartNow { recovery, ..part_now(is_up) };
     let mut known = NowKnown::from([
         ("presence".to_owned(), part(false, None)),
         ("bot".to_owned(), part(false, Some(recovery(None)))),
@@ -229,6 +229,139 @@ fn who_must_act_follows_recovery_and_a_sign_that_no_event_ended_ends_by_what_is_
     );
     book.tick(now + TimeDelta::seconds(121), &known);
     assert!(book.open().is_empty());
+}
+
+fn part_now(is_up: bool) -> PartNow {
+    PartNow { is_up, reason: None, since: None, recovery: None, by_person: None }
+}
+
+/// All parts work, but those that are named.
+fn known_with(parts: &[(&str, PartNow)]) -> NowKnown {
+    let working = ["bot", "presence", "broker_session", "trading"];
+    let working = working.map(|component| (component.to_owned(), part_now(true)));
+    let mut known = NowKnown::from(working);
+    known.extend(parts.iter().map(|(component, part)| ((*component).to_owned(), part.clone())));
+    known
+}
+
+/// A breaker that a loss limit opened.
+fn open_breaker(since: DateTime<Utc>) -> PartNow {
+    let must = "A loss limit stopped new positions: a person resets it.".to_owned();
+    let by_person = Some(PersonStep { must, next_actions: Vec::new() });
+    PartNow { since: Some(since), by_person, ..part_now(false) }
+}
+
+#[test]
+fn an_incident_whose_breaker_is_open_is_not_over_and_a_person_must_act() {
+    let mut told = Told::new();
+    told.trial("trial", &Value::Null);
+    let opened = told.now + TimeDelta::seconds(1);
+    told.after(30).trial("rolled_back", &json!("criteria"));
+    let mut book = IncidentBook::default();
+    told.events.iter().for_each(|event| book.take(event));
+    let open = known_with(&[("breaker", open_breaker(opened))]);
+    for minutes in [1, 9] {
+        book.tick(told.now + TimeDelta::minutes(minutes), &open);
+        let [one] = book.open() else { panic!("{:#?}", book.open()) };
+        assert_eq!((one.state, one.who_must_act), (IncidentState::Open, WhoMustAct::Person), "{one:#?}");
+        assert!(one.person_must.as_deref().unwrap().contains("resets it"), "{one:#?}");
+        assert_eq!((one.ended_at, one.components.get("breaker")), (None, Some(&true)));
+    }
+    // It is closed: two minutes later it is over.
+    let now = told.now + TimeDelta::minutes(10);
+    book.tick(now, &known_with(&[("breaker", part_now(true))]));
+    assert_eq!((book.open()[0].state, book.open()[0].ended_at), (IncidentState::Quiet, Some(now)));
+    // A breaker that was open long before has nothing to do with it.
+    let mut book = IncidentBook::default();
+    told.events.iter().for_each(|event| book.take(event));
+    let long_open = open_breaker(told.now - TimeDelta::hours(3));
+    book.tick(told.now + TimeDelta::seconds(10), &known_with(&[("breaker", long_open)]));
+    assert_eq!(book.open()[0].state, IncidentState::Quiet);
+}
+
+#[test]
+fn what_a_person_must_do_is_an_instruction() {
+    let mut told = Told::new();
+    told.status("broker_session", "bot", "CRITICAL").status("prices", "prices", "CRITICAL");
+    let mut book = IncidentBook::default();
+    told.events.iter().for_each(|event| book.take(event));
+    let must = "A person must renew the bot's credentials.".to_owned();
+    let session = PartNow {
+        reason: Some("the broker refused the credentials".to_owned()),
+        by_person: Some(PersonStep { must: must.clone(), next_actions: Vec::new() }),
+        ..part_now(false)
+    };
+    let prices = PartNow { reason: Some("it answers 500.".to_owned()), ..part_now(false) };
+    book.tick(told.now, &known_with(&[("broker_session", session), ("prices", prices)]));
+    let said: Vec<&str> = book.open().iter().map(|one| one.person_must.as_deref().unwrap()).collect();
+    assert_eq!(
+        said,
+        [must.as_str(), "put prices right by hand, since no recovery is set for it: it answers 500"]
+    );
+}
+
+#[test]
+fn runs_and_config_changes_that_have_nothing_to_do_with_an_incident_are_not_part_of_it() {
+    let run_of = |told: &mut Told, workflow: &str, acts: bool| {
+        let data = json!({"run_id": workflow, "workflow_id": workflow, "event": "started", "state": "running",
+            "terminal": false, "actor": "operator", "acts_on_bot": acts});
+        told.tell(EventKind::Workflow, Severity::Low, &format!("{workflow} started"), data);
+    };
+    let change = |told: &mut Told, txn: &str| {
+        let data = json!({"txn": txn, "state": "committed", "version": 9, "actor": "operator"});
+        told.tell(EventKind::Config, Severity::Medium, &format!("{txn} is committed"), data);
+    };
+    let told_verb = |told: &mut Told, verb: &str| {
+        let data = json!({"verb": verb, "outcome": "done", "actor": "operator"});
+        told.tell(EventKind::Control, Severity::Medium, &format!("operator told the bot to {verb}"), data);
+    };
+    // A trial that was taken back stays the change of its incident.
+    let mut told = Told::new();
+    told.trial("trial", &Value::Null).after(5).trial("rolled_back", &json!("criteria"));
+    told.status("trading", "bot", "CRITICAL").after(60);
+    run_of(&mut told, "export-logs", false);
+    run_of(&mut told, "update-targets", false);
+    change(&mut told, "txn-unrelated");
+    run_of(&mut told, "restart-bot", true);
+    let one = told.expect(1).remove(0);
+    assert_eq!(one.config_change.as_ref().unwrap().txn, "txn-7", "{one:#?}");
+    let tried = |one: &Incident| one.tried.iter().map(|tried| tried.what.clone()).collect::<Vec<_>>();
+    assert_eq!(tried(&one), ["restart-bot"]);
+    // A hang that has ended: nothing that is begun now is about it.
+    let mut told = Told::new();
+    told.presence("hung").after(10).presence("connected").after(60);
+    run_of(&mut told, "restart-bot", true);
+    told_verb(&mut told, "pause");
+    change(&mut told, "txn-unrelated");
+    let one = told.expect(1).remove(0);
+    assert_eq!((&one.config_change, tried(&one)), (&None, Vec::new()), "{one:#?}");
+    // What is begun while something is wrong is.
+    let mut told = Told::new();
+    told.presence("hung").after(10);
+    told_verb(&mut told, "pause");
+    assert_eq!(tried(&told.expect(1)[0]), ["pause"]);
+    // A change long after the last sign is not.
+    told.after(3_600);
+    change(&mut told, "txn-unrelated");
+    assert_eq!(told.expect(1)[0].config_change, None);
+}
+
+#[test]
+fn an_attempt_of_recovery_ends_where_it_could_not_begin_and_belongs_to_its_component() {
+    let mut told = Told::new();
+    told.status("prices", "prices", "DOWN").after(1).presence("hung").status("bot", "bot", "DOWN").after(40);
+    told.health("recovery.started", "prices", &json!({"handler": "workflow:restart-bot"}));
+    told.run("started", "running", "recovery");
+    told.health("recovery.started", "bot", &json!({"handler": "workflow:restart-bot"}));
+    told.health("recovery.not_tried", "bot", &json!({"attempt": 0, "error_code": "BOT_020"}));
+    let incidents = told.expect(2);
+    let tried = |at: usize| {
+        let one = &incidents[at].tried;
+        assert_eq!(one.len(), 1, "{one:#?}");
+        (one[0].run_id.as_deref(), one[0].outcome.as_deref())
+    };
+    assert_eq!(tried(0), (Some("run-1"), None));
+    assert_eq!(tried(1), (None, Some("could not begin")));
 }
 
 #[test]

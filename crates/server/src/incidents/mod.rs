@@ -14,6 +14,7 @@
 //! | `handle`, `api` | the loop that follows the journal, and reading |
 
 mod api;
+mod attempts;
 mod book;
 #[cfg(test)]
 mod book_tests;
@@ -21,7 +22,8 @@ mod handle;
 mod model;
 mod reading;
 mod table;
+mod who_must_act;
 
 pub use api::routes;
 pub use handle::Incidents;
-pub use model::{Incident, IncidentState, NowKnown, PartNow, RecoveryNow, WhoMustAct};
+pub use model::{Incident, IncidentState, NowKnown, PartNow, PersonStep, RecoveryNow, WhoMustAct};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::reading::ROOTS;
+use super::reading::{BREAKER, ROOTS, TOGETHER};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::NextAction;
 
@@ -82,7 +82,8 @@ pub struct IncidentAttempt {
     pub what: String,
     /// The workflow run; `null` where there was none.
     pub run_id: Option<String>,
-    /// How it ended: the state of the run, `done`, `failed`, `helped`, `did not help`; `null` while it runs.
+    /// How it ended: the state of the run, `done`, `failed`, `helped`, `did not help`, `could not begin`; `null` while it
+    /// runs.
     pub outcome: Option<String>,
     /// The code of its failure; `null` without one.
     pub error_code: Option<String>,
@@ -145,13 +146,15 @@ pub struct Incident {
     /// When its newest sign was told.
     pub last_sign_at: DateTime<Utc>,
     /// The components that it is about, and whether each is wrong still. `presence` is whether the bot answers, `config`
-    /// a trial that was taken back, `workflow` a run that needs a person.
+    /// a trial that was taken back, `workflow` a run that needs a person, `breaker` a circuit breaker that opened with it.
     pub components: BTreeMap<String, bool>,
     /// What began it: at most three, the roots first.
     pub causes: Vec<IncidentCause>,
-    /// The config change before it or in it; `null` without one within ten minutes.
+    /// The config change before it or in it; `null` without one within ten minutes of a sign of it. One that was taken back
+    /// stays, whatever is changed later.
     pub config_change: Option<IncidentConfigChange>,
-    /// What was done about it, oldest first; at most eight, the newest.
+    /// What was done about it while something was wrong: by recovery, and by operators what acts on the bot. Oldest first; at
+    /// most eight, the newest.
     pub tried: Vec<IncidentAttempt>,
     /// Who has to do something for it to end.
     pub who_must_act: WhoMustAct,
@@ -181,9 +184,12 @@ impl Incident {
         self.state == IncidentState::Open
     }
 
-    /// Whether it is about the bot itself: that it is there, and its health.
+    /// Whether it is about the bot itself: that it is there, its health, its session, its trading or its breaker.
     pub fn is_of_bot(&self) -> bool {
-        self.components.keys().any(|component| ROOTS.contains(&component.as_str()))
+        let is_of_bot = |component: &str| {
+            ROOTS.contains(&component) || TOGETHER.contains(&component) || component == BREAKER
+        };
+        self.components.keys().any(|component| is_of_bot(component))
     }
 
     /// The number of the event that began it.
@@ -215,9 +221,23 @@ pub struct PartNow {
     pub is_up: bool,
     /// Why it does not work, in one sentence; `None` while it does.
     pub reason: Option<String>,
+    /// Since when it is so, where that is known.
+    pub since: Option<DateTime<Utc>>,
     /// What recovery does about it; `None` where there is no recovery.
     pub recovery: Option<RecoveryNow>,
+    /// What a person does about it where recovery does nothing; `None` where nothing more than `reason` is known.
+    pub by_person: Option<PersonStep>,
 }
 
-/// What other features know at this moment, by component; `presence` is whether the bot answers.
+/// What a person does about a part that does not work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PersonStep {
+    /// The instruction.
+    pub must: String,
+    /// Calls with which it is done; the first is the first to make.
+    pub next_actions: Vec<NextAction>,
+}
+
+/// What other features know at this moment, by component; `presence` is whether the bot answers, `breaker` whether its circuit
+/// breaker is closed, or was opened by an operator.
 pub type NowKnown = BTreeMap<String, PartNow>;

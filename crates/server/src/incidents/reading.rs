@@ -15,14 +15,20 @@ pub(super) const CONFIG: &str = "config";
 /// A workflow run that needs a person, as a component of an incident.
 pub(super) const WORKFLOW: &str = "workflow";
 
+/// The circuit breaker of the bot, as a component of an incident.
+pub(super) const BREAKER: &str = "breaker";
+
 /// The family of everything that is read from the bot.
 pub(super) const BOT: &str = "bot";
 
 /// Components that say whether the bot works at all.
 pub(super) const ROOTS: [&str; 2] = [PRESENCE, BOT];
 
-/// Components of a bot that fall ill together: its session, what it may trade, and its breaker.
+/// Components of a bot that fall ill together: its session, and what it may trade.
 pub(super) const TOGETHER: [&str; 2] = ["broker_session", "trading"];
+
+/// The longest sentence of an incident, in characters.
+pub(super) const SENTENCE: usize = 240;
 
 /// What an event says about an incident.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +66,8 @@ pub(super) struct Reading {
     pub(super) txn: Option<String>,
     /// An operator stopped the bot, or began a run: that the bot is gone meanwhile is no incident.
     pub(super) expects_absence: bool,
+    /// What is done acts on the bot itself, so it may be about an incident of the bot. An export of logs does not.
+    pub(super) acts_on_bot: bool,
 }
 
 impl Reading {
@@ -78,6 +86,7 @@ impl Reading {
             alert: None,
             txn: None,
             expects_absence: false,
+            acts_on_bot: true,
         }
     }
 }
@@ -152,6 +161,7 @@ fn recovery_deed(event: &Event) -> Option<Deed> {
         "recovery.handler_ended" => ends(if data["ok"] == true { "done" } else { "failed" }),
         "recovery.succeeded" => ends("helped"),
         "recovery.failed" => ends("did not help"),
+        "recovery.not_tried" => ends("could not begin"),
         _ => None,
     }
 }
@@ -172,7 +182,9 @@ fn workflow(event: &Event) -> Option<Reading> {
         Deed::Begins { by: by.clone(), what: text(data, "workflow_id").unwrap_or_default() }
     };
     let expects_absence = is_start && !by.starts_with("recovery");
-    Some(Reading { deed: Some(deed), run: Some(run), expects_absence, ..Reading::new(sign) })
+    // An event of an older version does not say it.
+    let acts_on_bot = data["acts_on_bot"] != false;
+    Some(Reading { deed: Some(deed), run: Some(run), expects_absence, acts_on_bot, ..Reading::new(sign) })
 }
 
 fn config(event: &Event) -> Option<Reading> {
@@ -199,4 +211,9 @@ fn control(event: &Event) -> Option<Reading> {
     let deed =
         run.is_none().then(|| Deed::Begins { by: text(data, "actor").unwrap_or_default(), what: verb });
     Some(Reading { deed, run, expects_absence, ..Reading::new(Sign::Note) })
+}
+
+/// The code of the failure that an event tells; `None` without one.
+pub(super) fn error_code(event: &Event) -> Option<String> {
+    event.error.as_ref().map(|error| error.error_code.clone()).filter(|code| !code.is_empty())
 }

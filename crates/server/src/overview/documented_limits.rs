@@ -19,10 +19,16 @@ const FILES: [&str; 9] = [
 ];
 
 /// Constants with the row of the page that has their value.
-const ROWS: [(&str, &str); 19] = [
-    ("ROOM_FOR_IDS", "Tokens of a text of `not_green` from which on the id of the alert stands there"),
+const ROWS: [(&str, &str); 22] = [
+    (
+        "ROOM_FOR_IDS",
+        "Tokens of a text of `not_green` from which on the id of the alert stands there at once",
+    ),
+    ("ROOM_FOR_ATTEMPTS", "Tokens of a text of an incident from which on what was tried stands there"),
     ("ROOMY_TEXT", "Tokens of a text of the summary from which on a reason stands in each place that has it"),
     ("NEXT_CALLS", "Calls in `next_actions` of the summary"),
+    ("NEXT_CALLS_IN_SHORT", "Calls in `next_actions` of a summary that has little room"),
+    ("ROOM_FOR_CALLS", "Tokens of a text of the summary from which on there is room for more calls"),
     ("MANY_ERRORS", "Failures within that time that make it degraded"),
     ("RECENT", "How long a failure is one of the present"),
     ("VERY_OLD", "Data is very old"),

@@ -43,6 +43,7 @@ pub use metrics::MetricsView;
 pub use model::{
     BeyondLimit, ConfigSync, IncidentBrief, NotGreen, OverviewExtras, OverviewOptions, RunningWorkflow,
 };
+pub use remedies::PersonRemedy;
 pub use state_view::StateView;
 pub use summary::{SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS};
 pub use summary_view::SummaryView;

@@ -4,8 +4,109 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::tokens;
 use super::wording::without_full_stop;
-use botops_contract::{Breaker, BreakerState, GateReason, Hello, Session, SessionPhase, Verb};
-use botops_core::error::Code;
+use crate::bots::BotSnapshot;
+use botops_contract::{BotReport, Breaker, BreakerState, GateReason, Hello, Session, SessionPhase, Verb};
+use botops_core::error::{Code, NextAction};
+use serde_json::json;
+
+/// What a person does about a part of the bot that is not normal: in words, and the calls for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PersonRemedy {
+    /// The instruction.
+    pub must: String,
+    /// Calls that do it, ready to be sent once a person decided for it; the first is the first to make.
+    pub next_actions: Vec<NextAction>,
+}
+
+impl PersonRemedy {
+    /// What to do about the broker session; `None` while it is usable, is not reported, or the bot does not answer.
+    pub fn of_session(snapshot: &BotSnapshot) -> Option<Self> {
+        let report = present_report(snapshot)?;
+        let session = report.session.as_ref()?;
+        let must = session_remediation(session, report.circuit_breaker.as_ref())?;
+        Some(Self { must, next_actions: remedy_calls(report, snapshot.hello.as_deref()) })
+    }
+
+    /// What to do about the circuit breaker; `None` while it is closed, is not reported, or the bot does not answer.
+    pub fn of_breaker(snapshot: &BotSnapshot) -> Option<Self> {
+        let (report, hello) = (present_report(snapshot)?, snapshot.hello.as_deref());
+        let breaker = report.circuit_breaker.as_ref()?;
+        let must = breaker_remediation(breaker, report.session.as_ref(), hello)?;
+        Some(Self { must, next_actions: remedy_calls(report, hello) })
+    }
+}
+
+fn present_report(snapshot: &BotSnapshot) -> Option<&BotReport> {
+    snapshot.report.as_deref().filter(|_| snapshot.presence.answers())
+}
+
+/// The calls of the person who ends what holds the bot back: an open breaker, or a session that is not usable. Where
+/// somebody set it on purpose, the first call says who.
+pub(super) fn remedy_calls(report: &BotReport, hello: Option<&Hello>) -> Vec<NextAction> {
+    let offers = |verb: Verb| hello.is_none_or(|hello| hello.offers(verb.as_str()));
+    let command = |verb: Verb, reason: &str| offers(verb).then(|| command(verb, reason));
+    let breaker = report.circuit_breaker.as_ref().filter(|breaker| breaker.state == BreakerState::Open);
+    let session = report.session.as_ref();
+    let is_halted = session.is_some_and(|session| session.state == SessionPhase::HaltedOperator);
+    let source = breaker.and_then(|breaker| breaker.source.as_deref());
+    let reset = || command(Verb::ResetBreaker, "a person looked at why the breaker opened, and resets it");
+    if is_halted || source == Some("operator") {
+        let lift = || command(Verb::Resume, "whoever paused it was asked, and it may go on");
+        return std::iter::once(events_of("control")).chain(reset().or_else(lift)).collect();
+    }
+    let of_session = || {
+        let session = session?;
+        let needs = session.needs_human.as_deref().or(breaker.and_then(|one| one.needs_human.as_deref()));
+        let is_over = session.state == SessionPhase::HaltedCredential;
+        match (needs, session.state) {
+            (Some("renew_credentials"), _) => command(Verb::Reauth, "the credentials are renewed"),
+            (Some("repair_token_store"), _) => command(Verb::Reauth, "the token file can be written again"),
+            (Some("approve_device" | "enter_code"), _) if is_over => {
+                command(Verb::Reauth, "a person is ready to approve the sign-in")
+            }
+            (Some("reset_breaker"), _) => reset(),
+            (Some("resume"), _) => command(Verb::Resume, "a person decided that it may go on"),
+            (Some("clear_restriction"), _) => {
+                command(Verb::ProbeSession, "the restriction is cleared with the broker")
+            }
+            (Some(_), _) => None,
+            (None, SessionPhase::HaltedCredential) => command(Verb::Reauth, "the credentials are renewed"),
+            (None, SessionPhase::HaltedTransient) => reset(),
+            (None, SessionPhase::Degraded | SessionPhase::Unknown) => {
+                command(Verb::ProbeSession, "look whether the session works again")
+            }
+            (None, _) => None,
+        }
+    };
+    let call = match (breaker, source) {
+        (None, _) | (Some(_), Some("session")) => of_session(),
+        (Some(_), Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => reset(),
+        (Some(_), _) => None,
+    };
+    let call = call.or_else(|| breaker.map(|_| events_of("breaker")));
+    call.into_iter().collect()
+}
+
+fn command(verb: Verb, reason: &str) -> NextAction {
+    NextAction {
+        operation: verb.as_str().replace('-', "_"),
+        method: "POST".to_owned(),
+        path: format!("/api/v1/control/{verb}"),
+        body: Some(json!({"reason": reason})),
+        scope: Some("operate".to_owned()),
+    }
+}
+
+/// The call that returns the newest events of a kind: who halted it and why, or what the bot says of its breaker.
+fn events_of(kind: &str) -> NextAction {
+    NextAction {
+        operation: "list_events".to_owned(),
+        method: "GET".to_owned(),
+        path: format!("/api/v1/events?kind={kind}&limit=5"),
+        body: None,
+        scope: Some("read".to_owned()),
+    }
+}
 
 /// The name of the breaker's state.
 pub(super) fn breaker_state(state: BreakerState) -> &'static str {

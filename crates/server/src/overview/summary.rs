@@ -17,7 +17,9 @@ use super::model::{ConfigSync, NotGreen, RunningWorkflow};
 use super::moment::StateMoment;
 use super::pause_view::PauseView;
 use super::position_value::{exact_market_value, market_value};
-use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
+use super::remedies::{
+    breaker_code, breaker_remediation, breaker_state, remedy_calls, session_remediation, session_state,
+};
 use super::state_view::{StateView, total_open_profit};
 use super::summary_limits::{LIMITS, SummaryLimits, TextClipper};
 use super::summary_view::{
@@ -27,7 +29,7 @@ use super::{markdown, tokens};
 use crate::bots::{DroppedItems, LoopRemedy, immediate_restart, open_profit};
 use crate::errors::{ReportedError, reported_only};
 use crate::events::{Event, OWN_SOURCE};
-use botops_contract::{BotReport, BotTradingDay, Position, SemanticError, SessionPhase};
+use botops_contract::{BotReport, BotTradingDay, Position, SemanticError};
 use botops_core::error::{Code, NextAction};
 
 /// The summary is smaller than this, whatever the state holds.
@@ -38,9 +40,6 @@ pub const SUMMARY_MAX_TOKENS: usize = 1_200;
 
 /// Instead of a reason that stands in `circuit_breaker_reason`.
 const SAID_ABOVE: &str = "as circuit_breaker_reason";
-
-/// Next calls at most.
-const NEXT_CALLS: usize = 2;
 
 /// A summary with both of its forms.
 #[derive(Debug, Clone)]
@@ -58,19 +57,23 @@ pub(super) fn render_summary(
     let source = SummarySource::of(moment, state, errors);
     let mut smallest = None;
     for limits in LIMITS {
-        let view = source.shorten(limits);
-        let json = serde_json::to_string(&view).expect("a summary has string keys only");
-        let rendered = RenderedSummary { markdown: markdown::render_markdown(&view), json };
-        if fits(&rendered.json) && fits(&rendered.markdown) {
-            return rendered;
+        let rendered = source.render(limits);
+        if rendered.fits() {
+            // Ids cost more than what they stand beside, so they take what room is left over.
+            let with_ids = limits.with_ids().map(|limits| source.render(limits));
+            return with_ids.filter(RenderedSummary::fits).unwrap_or(rendered);
         }
         smallest = Some(rendered);
     }
     smallest.expect("there is at least one row of limits")
 }
 
-fn fits(text: &str) -> bool {
-    text.len() < SUMMARY_MAX_BYTES && tokens::max_tokens(text) < SUMMARY_MAX_TOKENS
+impl RenderedSummary {
+    fn fits(&self) -> bool {
+        let fits =
+            |text: &str| text.len() < SUMMARY_MAX_BYTES && tokens::max_tokens(text) < SUMMARY_MAX_TOKENS;
+        fits(&self.json) && fits(&self.markdown)
+    }
 }
 
 /// What the summary is cut from: computed once, whatever the number of tries.
@@ -105,6 +108,12 @@ impl<'a> SummarySource<'a> {
         }
     }
 
+    fn render(&self, limits: SummaryLimits) -> RenderedSummary {
+        let view = self.shorten(limits);
+        let json = serde_json::to_string(&view).expect("a summary has string keys only");
+        RenderedSummary { markdown: markdown::render_markdown(&view), json }
+    }
+
     fn shorten(&self, limits: SummaryLimits) -> SummaryView {
         let state = self.state;
         let mut clipper = TextClipper { tokens: limits.text, cut: 0 };
@@ -133,7 +142,7 @@ impl<'a> SummarySource<'a> {
         });
         let mut brief = TextClipper { tokens: limits.brief, cut: 0 };
         let not_green = &self.moment.extras.not_green;
-        let not_green = not_green.iter().take(limits.health).map(|one| brief.clip_component(one));
+        let not_green = not_green.iter().take(limits.health).map(|one| brief.clip_component(one, limits.ids));
         let not_green: Vec<NotGreen> = not_green.collect();
         let incidents = &self.moment.extras.incidents;
         let incidents = incidents.iter().take(limits.incidents).map(|one| brief.clip_incident(one)).collect();
@@ -219,7 +228,7 @@ impl<'a> SummarySource<'a> {
             no_entry_reasons,
             not_green,
             incidents,
-            next_actions: next_actions(self.moment, limits.incidents > 0, limits.positions > 0),
+            next_actions: next_actions(self.moment, limits.calls()),
         };
         let said_before = if limits.says_once() { say_once(&mut view) } else { 0 };
         view.untrusted = list_untrusted(&view);
@@ -249,6 +258,7 @@ impl<'a> SummarySource<'a> {
                 self.moment.extras.not_green.len().saturating_sub(view.not_green.len()),
                 "/api/v1/health/current",
             ),
+            ("alert_ids", self.cut_alerts(view), "/api/v1/health/alerts"),
             (
                 "incidents",
                 self.moment.extras.incidents.len().saturating_sub(view.incidents.len()),
@@ -270,6 +280,12 @@ impl<'a> SummarySource<'a> {
         left_out
             .map(|(what, count, path)| OmittedItem { what, count, call: OmittedCall { method: "GET", path } })
             .collect()
+    }
+
+    /// How many of the components that are shown have an alert whose id is not.
+    fn cut_alerts(&self, view: &SummaryView) -> usize {
+        let known = self.moment.extras.not_green.iter().zip(&view.not_green);
+        known.filter(|(whole, shown)| whole.alert_id.is_some() && shown.alert_id.is_none()).count()
     }
 }
 
@@ -353,45 +369,23 @@ fn error_brief(repeated: &RepeatedError<'_>, limits: SummaryLimits) -> RecentErr
     }
 }
 
-fn is_halted_by_operator(moment: &StateMoment<'_>) -> bool {
-    let session = moment.present_report().and_then(|report| report.session.as_ref());
-    session.is_some_and(|session| session.state == SessionPhase::HaltedOperator)
-}
-
-/// The call that says who halted the bot, and why.
-fn who_commanded() -> NextAction {
-    NextAction {
-        operation: "list_events".to_owned(),
-        method: "GET".to_owned(),
-        path: "/api/v1/events?kind=control&limit=5".to_owned(),
-        body: None,
-        scope: Some("read".to_owned()),
-    }
-}
-
-/// The call that ends what is wrong with the bot, where one does and no run is under way that may do the same.
-fn next_actions(
-    moment: &StateMoment<'_>,
-    has_room_to_look: bool,
-    has_room_for_both: bool,
-) -> Vec<NextAction> {
+/// The calls that end what is wrong with the bot, and no change while a run is under way that may do the same. A call of a
+/// person who ends what holds the bot back comes before one that is about anything else.
+fn next_actions(moment: &StateMoment<'_>, most: usize) -> Vec<NextAction> {
     let remedy = moment.snapshot.unasked_restart.loop_remedy;
-    let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && moment.present_report().is_some();
+    let report = moment.present_report();
+    let can_restart = remedy == Some(LoopRemedy::ImmediateRestart) && report.is_some();
+    let hello = moment.snapshot.hello.as_deref();
+    let of_bot = report.map(|report| remedy_calls(report, hello)).unwrap_or_default();
+    let all = can_restart.then(immediate_restart).into_iter().chain(of_bot);
     let is_free = moment.extras.workflow.is_none();
-    let mut actions = if can_restart && is_free { vec![immediate_restart()] } else { Vec::new() };
-    let asks_who = is_halted_by_operator(moment) && has_room_to_look;
-    if asks_who {
-        actions.push(who_commanded());
-    }
-    let has_room_to_look = has_room_to_look && (has_room_for_both || !asks_who);
-    for action in &moment.extras.incident_actions {
-        let is_change = action.method != "GET";
-        let is_wanted = if is_change { is_free } else { has_room_to_look };
-        if !actions.contains(action) && is_wanted {
-            actions.push(action.clone());
+    let mut actions: Vec<NextAction> = Vec::new();
+    for action in all.chain(moment.extras.incident_actions.iter().cloned()) {
+        if (is_free || action.method == "GET") && !actions.contains(&action) {
+            actions.push(action);
         }
     }
-    actions.truncate(NEXT_CALLS);
+    actions.truncate(most);
     actions
 }
 

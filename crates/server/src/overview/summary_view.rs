@@ -168,12 +168,14 @@ pub struct SummaryView {
     pub account: Option<AccountBrief>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
-    /// The components of the health monitoring that are WARNING, CRITICAL or DOWN, worst first, at most three.
+    /// The components of the health monitoring that are WARNING, CRITICAL or DOWN, worst first, at most three. The worst
+    /// is never left out: empty means that there is none.
     pub not_green: Vec<NotGreen>,
-    /// Incidents that go on, newest first, then those of the last hour; at most two.
+    /// Incidents that go on, those about the bot itself first, then the worst, then the newest; then those of the last hour.
+    /// At most two; the first is never left out: empty means that there is none.
     pub incidents: Vec<IncidentBrief>,
-    /// Calls that end what is wrong, ready to be sent once a person decided for it, or that say more about it; at most two,
-    /// left out where there is none.
+    /// Calls that end what is wrong, ready to be sent once a person decided for it, or that say more about it: what ends an
+    /// open breaker or mends the broker session first. At most two; left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_actions: Vec<NextAction>,
     /// Positions past their stop while exits may be kept back, and what all positions are worth beside the account; left

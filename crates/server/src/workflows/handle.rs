@@ -16,9 +16,9 @@ use super::artifacts::ArtifactStore;
 use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
-    WorkflowRunState, admit_run, call_that_works, describe_default_lack, describe_missing_needs,
-    find_missing_needs, find_workable_params, plan_steps, record_ended_commands, refuse_missing_needs,
-    request_cancel, resume_runs, warn_of_lost_pause,
+    WorkflowRunState, admit_run, call_that_works, code_of_missing, describe_default_lack,
+    describe_missing_needs, find_missing_needs, find_workable_params, plan_steps, record_ended_commands,
+    refuse_missing_needs, request_cancel, resume_runs, warn_of_lost_pause,
 };
 use super::run_list::{RunFilter, RunPageView, load_run_page};
 use super::views::{self, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
@@ -79,6 +79,8 @@ pub struct RunOutlook {
     pub longest: Duration,
     /// Why it cannot run, in one sentence; `None` when nothing is known to be in the way.
     pub hindrance: Option<String>,
+    /// The code with which a run is refused for what is missing; `None` where nothing is.
+    pub missing_code: Option<Code>,
 }
 
 /// The result of a request to execute a workflow.
@@ -176,15 +178,19 @@ impl Workflows {
     pub async fn foresee_run(&self, id: &str, params: &Value) -> Option<RunOutlook> {
         let known = self.library.find_workflow(id).await.ok()?;
         let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
-        let hindrance = match known.workflow.accept_params(params.clone()) {
-            Err(error) => Some(describe_unfit_params(id, &error)),
+        let (hindrance, missing_code) = match known.workflow.accept_params(params.clone()) {
+            Err(error) => (Some(describe_unfit_params(id, &error)), None),
             Ok(params) => {
                 let missing = self.missing_needs(&known.workflow, params);
-                (!missing.is_empty()).then(|| describe_missing_needs(id, &missing))
+                let is_missing = !missing.is_empty();
+                (
+                    is_missing.then(|| describe_missing_needs(id, &missing)),
+                    is_missing.then(|| code_of_missing(&missing)),
+                )
             }
         };
         let restarts_bot = known.workflow.restarts_bot();
-        Some(RunOutlook { restarts_bot, longest: limit + UNDO_ALLOWANCE, hindrance })
+        Some(RunOutlook { restarts_bot, longest: limit + UNDO_ALLOWANCE, hindrance, missing_code })
     }
 
     /// All workflows by id, each with the reason why it does not take any one of these parameters; `None` for one that
@@ -400,7 +406,7 @@ impl Workflows {
         let asked =
             self.store.write(move |connection| request_cancel(connection, &id, &definition, by)).await?;
         for (event, fact, state) in &asked {
-            self.journal.publish_fact(&op, event.seq, event.at_ms, fact, *state);
+            self.journal.publish_fact(&op, &workflow, event.seq, event.at_ms, fact, *state);
         }
         self.launcher.cancel_run(&op.op_id);
         self.get_run(run).await

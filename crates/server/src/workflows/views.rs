@@ -145,8 +145,9 @@ pub struct WorkflowRunView {
     pub queue_position: Option<u32>,
     /// How often it was resumed after a crash.
     pub recoveries: u32,
-    /// When botops ended while it was under way: when it was stopped, or the last that was recorded before it was gone. Of
-    /// several times the newest; left out when it never was.
+    /// When botops ended while it was under way. Where it was stopped, that moment; where it was killed, the last sign of life
+    /// of the run: botops ended then or later, as `interrupted_because` says. Of several times the newest; left out when it
+    /// never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted_at: Option<DateTime<Utc>>,
     /// When it was taken up again after that; left out before.
@@ -371,7 +372,9 @@ pub(super) fn load_run_view(
     let interruption = progress.interruption.as_ref();
     let because = |interruption: &RunInterruption| match interruption.was_stopped {
         true => "botops was stopped",
-        false => "botops ended without a word: it was killed, it crashed, or the machine went down",
+        false => {
+            "botops ended without a word at interrupted_at, its last sign of life, or later: it was killed, it crashed, or the machine went down"
+        }
     };
     Ok(Some(WorkflowRunView {
         run_id: op.op_id,

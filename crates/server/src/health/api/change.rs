@@ -43,7 +43,12 @@ pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
         routes!(end_health_silence.refuses(SilenceUnknown, StoreUnavailable)),
         routes!(list_health_maintenance, add_health_maintenance.refuses(SilenceInvalid, StoreUnavailable)),
         routes!(remove_health_maintenance.refuses(SilenceUnknown, StoreUnavailable)),
-        routes!(recover_health_component.refuses(ComponentUnknown, RecoveryRefused, StoreUnavailable)),
+        routes!(recover_health_component.refuses(
+            ComponentUnknown,
+            RecoveryRefused,
+            StoreUnavailable,
+            SupervisorMissing
+        )),
     ]
 }
 

@@ -31,6 +31,8 @@ pub(crate) use address_guard::AddressGuard;
 pub(crate) use bot::bot_rules;
 pub(crate) use check_run::CheckRun;
 pub(crate) use check_threads::check_thread_rules;
+#[cfg(test)]
+pub(crate) use metric_limits::CheckMeasure;
 pub(crate) use metric_limits::{MetricLimitView, metric_limit_views};
 pub(crate) use retry_after::NextRequest;
 pub(crate) use review::{CheckerReview, FileLook};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::machine::HandlerEnd;
 use crate::health::model::RecoveryCandidate;
+use botops_core::error::Code;
 
 type PendingAnswer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -20,6 +21,8 @@ pub struct WorkflowFact {
     /// Why a run of recovery could not be done, in one sentence: there is no such workflow, it does not take what recovery
     /// sends, or the bot lacks what it needs. No attempt is made then. `None` when nothing is known to be in the way.
     pub hindrance: Option<String>,
+    /// The code with which a run is refused for what is missing; `None` where nothing is.
+    pub missing_code: Option<Code>,
 }
 
 /// A workflow run to start as a recovery attempt.

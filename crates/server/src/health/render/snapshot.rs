@@ -198,27 +198,13 @@ fn health_part(
         reason: component.reason.clone(),
         since: component.since,
         suspended: component.suspended,
-        beyond_limit: beyond_limit(&component.metrics),
+        beyond_limit: component.beyond_limit.clone(),
         alert_id: alert.map(|alert| alert.alert_id.clone()),
         recovery_handler: recovery.and_then(|recovery| recovery.handler.clone()),
         recovery_state: recovery.map(|recovery| recovery.state.clone()).unwrap_or_default(),
         left_to_person: recovery.and_then(|recovery| recovery.left_to_person.clone()),
         next_actions: recovery.map(|recovery| recovery.next_actions.clone()).unwrap_or_default(),
     }
-}
-
-/// The worst metric that is beyond its limit: name, value, limit and unit.
-fn beyond_limit(metrics: &[MetricView]) -> Option<(String, f64, f64, String)> {
-    let beyond = |metric: &MetricView| {
-        let limit = match metric.status {
-            HealthStatus::Critical | HealthStatus::Down => metric.threshold_critical,
-            HealthStatus::Warning => metric.threshold_warning,
-            _ => None,
-        };
-        Some((metric.name.clone(), metric.value?, limit?, metric.unit.clone()))
-    };
-    let is_critical = |metric: &&MetricView| metric.status == HealthStatus::Critical;
-    metrics.iter().filter(is_critical).chain(metrics).find_map(beyond)
 }
 
 /// The first component of the bot itself that is CRITICAL or DOWN.
@@ -342,6 +328,9 @@ fn component_view(component: &WatchedComponent, memory: &HealthMemory, now: Cloc
         status: confirmed.status(),
         raw_status: component.tracker.raw().map_or(HealthStatus::Unknown, HealthStatus::from),
         reason,
+        beyond_limit: component
+            .beyond_limit(confirmed)
+            .map(|beyond| (beyond.metric.clone(), beyond.value, beyond.limit, beyond.unit.clone())),
         raw_reason: component.note.clone(),
         since: time(component.status_since),
         criticality: component.spec.criticality,

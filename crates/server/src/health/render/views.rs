@@ -83,6 +83,9 @@ pub(crate) struct ComponentView {
     /// Why its confirmed status is not HEALTHY, in one sentence: the reason of the samples that decided it; `null` when it
     /// is HEALTHY.
     pub(crate) reason: Option<String>,
+    /// The metric that `reason` speaks of, for the summary: name, value, limit and unit.
+    #[serde(skip)]
+    pub(crate) beyond_limit: Option<(String, f64, f64, String)>,
     /// Why the last sample alone is not HEALTHY; `null` when it is.
     pub(crate) raw_reason: Option<String>,
     /// When the confirmed status began.
@@ -380,7 +383,7 @@ pub struct HealthPart {
     pub since: DateTime<Utc>,
     /// Whether it is left out of the system's status.
     pub suspended: bool,
-    /// The worst metric that is beyond its limit: name, value, limit and unit.
+    /// The metric that `reason` speaks of, with the value that it had then: name, value, limit and unit.
     pub beyond_limit: Option<(String, f64, f64, String)>,
     /// The alert that fires about it.
     pub alert_id: Option<String>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate::SystemPart;
 use super::config::{ComponentSpec, MonitoringConfig};
+use super::sample_reason::{MetricBeyond, SampleReason};
 use super::target_wait::TargetWait;
 use super::tracker::{DebounceRules, StatusTracker};
 use crate::health::checks::{CheckOutcome, CheckSample};
@@ -203,27 +204,29 @@ impl WatchedComponent {
         self.latency_ms = Some(latency);
         let mut worst = sample.outcome.level();
         let is_known = worst.is_some();
-        let mut reason = sample.note.clone();
+        let mut reason = sample.note.clone().map(SampleReason::from);
         if let Some(stated) = sample.stated_level {
             worst = worst.max(Some(stated));
         }
         if let Some(lost) = self.compare_tables(sample.tables) {
             worst = worst.max(Some(HealthLevel::Critical));
-            reason = Some(lost);
+            reason = Some(SampleReason::from(lost));
         }
         self.metrics.clear();
         for measure in sample.measures {
             let (name, unit, value) = (measure.name(), measure.unit(), measure.value());
             let limits = self.spec.thresholds.get(name).copied().unwrap_or(measure.limits());
-            let held = self.held.get(name).copied().unwrap_or(HealthLevel::Healthy);
+            // What was never confirmed is not left slowly: a value inside its limit confirms nothing.
+            let shown = self.tracker.shown().unwrap_or(HealthLevel::Healthy);
+            let held = self.held.get(name).copied().unwrap_or(HealthLevel::Healthy).min(shown);
             let level = limits.level(value, held);
             if let Some(level) = level {
                 self.held.insert(name, level);
             }
             // A value that is NaN or infinite says nothing about the target, and must not hide the other metrics.
-            if is_known && level > worst {
+            if let Some(bad) = level.filter(|_| is_known && level > worst) {
                 worst = level;
-                reason = Some(format!("{name} is {} {unit}", round(value)));
+                reason = Some(SampleReason::of_metric(name, value, unit, &limits, bad));
             }
             self.metrics.push(MeasuredMetric { name, unit, value, level, limits, at: now.wall });
         }
@@ -232,7 +235,8 @@ impl WatchedComponent {
         self.outcome = Some(sample.outcome);
         self.last_sample = raw;
         let is_good = raw == Some(HealthLevel::Healthy);
-        self.note = if is_good { None } else { reason };
+        let reason = reason.filter(|_| !is_good);
+        self.note = reason.as_ref().map(|reason| reason.text.clone());
         if is_good {
             self.errors_in_a_row = 0;
             self.failing_since = None;
@@ -248,7 +252,7 @@ impl WatchedComponent {
         // alarm by asking to wait.
         let counts_at_once = self.wait.is_some_and(|wait| wait.length > interval);
         let rules = if counts_at_once { DebounceRules::AT_ONCE } else { config.rules };
-        self.tracker.take_sample(raw, self.note.as_deref(), rules, now);
+        self.tracker.take_sample(raw, reason.as_ref(), rules, now);
         if self.wait.is_none() && raw.is_some() && self.tracker.is_unconfirmed() {
             self.next_due = self.next_due.min(now.mono + self.spec.confirm_ms(config));
         }
@@ -300,9 +304,17 @@ impl WatchedComponent {
         match confirmed {
             ConfirmedStatus::Known(HealthLevel::Healthy) => None,
             // What an older version stored names no reason of the status.
-            ConfirmedStatus::Known(_) => self.tracker.reason().or(self.last_error.as_deref()),
+            ConfirmedStatus::Known(_) => {
+                self.tracker.reason().map(|reason| reason.text.as_str()).or(self.last_error.as_deref())
+            }
             ConfirmedStatus::Starting | ConfirmedStatus::Stale => self.note.as_deref(),
         }
+    }
+
+    /// The metric that its reason speaks of; `None` where that is no metric beyond its limit.
+    pub(crate) fn beyond_limit(&self, confirmed: ConfirmedStatus) -> Option<&MetricBeyond> {
+        let is_known = matches!(confirmed, ConfirmedStatus::Known(level) if level != HealthLevel::Healthy);
+        self.tracker.reason().filter(|_| is_known)?.beyond.as_ref()
     }
 }
 
@@ -314,15 +326,98 @@ pub(crate) fn remember_span(spans: &mut VecDeque<StatusSpan>, span: StatusSpan) 
     }
 }
 
-/// Formats a value for a sentence, with at most one digit after the point.
-pub(crate) fn round(value: f64) -> String {
-    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
-}
-
 /// The FNV-1a hash of an id: the same in every run, so that a component keeps its place in the schedule.
 fn hash(id: &str) -> i64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     i64::try_from(hash >> 1).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::checks::CheckMeasure;
+
+    /// The machine after checks that measured this much CPU use and load, a check each.
+    fn machine_after(measured: &[(f64, f64)]) -> (WatchedComponent, ConfirmedStatus) {
+        let config = MonitoringConfig::default();
+        let at = |mono| ClockReading { mono, wall: 1_700_000_000_000 + mono };
+        let spec = ComponentSpec::all_built_in().into_iter().find(|spec| spec.id == "system_resources");
+        let mut spec = spec.expect("the machine is watched");
+        spec.thresholds.insert("cpu_usage".to_owned(), MetricLimits::above(70.0, 90.0));
+        spec.thresholds.insert("load_average".to_owned(), MetricLimits::above(2.4, 8.0));
+        let mut machine = WatchedComponent::new(spec, &config, at(0));
+        let mut now = at(0);
+        for (cpu, load) in measured {
+            now = at(now.mono + 1_000);
+            let measures = vec![
+                CheckMeasure::without_limits("cpu_usage", *cpu, "%"),
+                CheckMeasure::without_limits("load_average", *load, "tasks"),
+            ];
+            machine.finish(CheckSample::ok(measures), 1.0, &config, now);
+        }
+        let confirmed = machine.confirmed_status(&config, now);
+        (machine, confirmed)
+    }
+
+    #[track_caller]
+    fn check(measured: &[(f64, f64)], level: HealthLevel, reason: Option<&str>, beyond: Option<(f64, f64)>) {
+        let (machine, confirmed) = machine_after(measured);
+        assert_eq!(confirmed, ConfirmedStatus::Known(level), "{measured:?}");
+        assert_eq!(machine.reason_of(confirmed), reason, "{measured:?}");
+        let told = machine.beyond_limit(confirmed);
+        assert_eq!(told.map(|told| (told.value, told.limit)), beyond, "{measured:?}");
+        let is_named = told.is_none_or(|told| reason.is_some_and(|reason| reason.starts_with(&told.metric)));
+        assert!(is_named, "{reason:?}: {told:?}");
+    }
+
+    #[test]
+    fn a_value_inside_its_limit_makes_nothing_worse() {
+        let warned = Some("cpu_usage is 85.6 %");
+        // One sample above the limit and one inside it are no CRITICAL.
+        check(&[(95.0, 1.0), (85.6, 1.0), (85.6, 1.0)], HealthLevel::Warning, warned, Some((85.6, 70.0)));
+        check(
+            &[(95.0, 1.0), (95.5, 1.0)],
+            HealthLevel::Critical,
+            Some("cpu_usage is 95.5 %"),
+            Some((95.5, 90.0)),
+        );
+        // What is confirmed is left slowly, and says so.
+        check(
+            &[(95.0, 1.0), (95.5, 1.0), (85.6, 1.0), (85.6, 1.0)],
+            HealthLevel::Critical,
+            Some("cpu_usage is 85.6 %: it was at 90.0 % or above, and is not below 85.5 % yet"),
+            Some((85.6, 85.5)),
+        );
+        check(
+            &[(95.0, 1.0), (95.5, 1.0), (85.4, 1.0), (60.0, 1.0)],
+            HealthLevel::Warning,
+            Some("cpu_usage is 85.4 %"),
+            Some((85.4, 70.0)),
+        );
+    }
+
+    #[test]
+    fn the_reason_and_the_limit_are_of_the_same_metric_and_sample() {
+        // The last sample is milder, and by another metric: the status and its reason are of those before.
+        check(
+            &[(89.8, 1.0), (89.8, 1.0), (89.8, 1.0), (60.0, 1.0)],
+            HealthLevel::Warning,
+            Some("cpu_usage is 89.8 %"),
+            Some((89.8, 70.0)),
+        );
+        check(
+            &[(95.0, 1.0), (96.0, 1.0), (60.0, 3.96)],
+            HealthLevel::Critical,
+            Some("cpu_usage is 96.0 %"),
+            Some((96.0, 90.0)),
+        );
+        check(
+            &[(60.0, 3.0), (60.0, 3.0), (60.0, 3.96)],
+            HealthLevel::Warning,
+            Some("load_average is 4.0 tasks"),
+            Some((3.96, 2.4)),
+        );
+    }
 }

@@ -7,6 +7,7 @@ mod component;
 mod config;
 mod engine;
 mod maintenance;
+mod sample_reason;
 mod target_wait;
 mod tracker;
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::sample_reason::SampleReason;
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel};
 
@@ -79,17 +80,17 @@ impl DebounceRules {
 }
 
 /// Derives a component's status from its samples.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct StatusTracker {
     /// The last valid samples, newest last; as many as the longest rule needs.
     recent: VecDeque<HealthLevel>,
     /// Why each of these samples was what it was.
     #[serde(default)]
-    reasons: VecDeque<Option<String>>,
+    reasons: VecDeque<Option<SampleReason>>,
     confirmed: Option<HealthLevel>,
     /// The reason of the sample that decided the status; `None` when it is HEALTHY, or gave none.
     #[serde(default)]
-    reason: Option<String>,
+    reason: Option<SampleReason>,
     /// Whether the last valid samples were bad, newest last.
     flaps: VecDeque<bool>,
     /// While flapping: the level that may rise and must not fall.
@@ -103,7 +104,7 @@ impl StatusTracker {
     pub(crate) fn take_sample(
         &mut self,
         raw: Option<HealthLevel>,
-        reason: Option<&str>,
+        reason: Option<&SampleReason>,
         rules: DebounceRules,
         now: ClockReading,
     ) {
@@ -113,7 +114,7 @@ impl StatusTracker {
         // What an older version stored has no reasons.
         self.reasons.resize(self.recent.len(), None);
         self.recent.push_back(raw);
-        self.reasons.push_back(reason.map(str::to_owned));
+        self.reasons.push_back(reason.cloned());
         while self.recent.len() > DebounceRules::MOST as usize {
             self.recent.pop_front();
             self.reasons.pop_front();
@@ -125,8 +126,8 @@ impl StatusTracker {
 
     /// Why the status is what it is: the reason of the newest sample at its level, among those that decided it or
     /// bear it out since. A sample that is not confirmed changes nothing about it.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+    pub(crate) fn reason(&self) -> Option<&SampleReason> {
+        self.reason.as_ref()
     }
 
     /// The status that is confirmed at `now`.
@@ -158,7 +159,8 @@ impl StatusTracker {
         self.last_valid = self.last_valid.map(|mark| mark + by);
     }
 
-    fn shown(&self) -> Option<HealthLevel> {
+    /// The level that is shown; `None` before anything is confirmed.
+    pub(crate) fn shown(&self) -> Option<HealthLevel> {
         self.held.or(self.confirmed)
     }
 
@@ -195,19 +197,20 @@ impl StatusTracker {
         let is_only_held = self.held > self.confirmed && !self.recent.contains(&shown);
         if is_only_held {
             let newest_bad = self.newest_reason(|level| level > HealthLevel::Healthy);
-            let last = newest_bad.map(|reason| format!("; last: {reason}")).unwrap_or_default();
-            self.reason = Some(format!("it changes too often to be believed{last}"));
+            let last = newest_bad.map(|reason| format!("; last: {}", reason.text)).unwrap_or_default();
+            let text = format!("it changes too often to be believed{last}");
+            self.reason = Some(SampleReason { text, beyond: newest_bad.and_then(|one| one.beyond.clone()) });
             return;
         }
         // Where no sample has this very level, worse ones made it up together: the mildest of them decided.
         let mildest = self.recent.iter().copied().filter(|level| *level >= shown).min();
-        self.reason = self.newest_reason(|level| Some(level) == mildest).map(str::to_owned);
+        self.reason = self.newest_reason(|level| Some(level) == mildest).cloned();
     }
 
     /// The reason of the newest sample at such a level.
-    fn newest_reason(&self, is_wanted: impl Fn(HealthLevel) -> bool) -> Option<&str> {
+    fn newest_reason(&self, is_wanted: impl Fn(HealthLevel) -> bool) -> Option<&SampleReason> {
         let mut samples = self.recent.iter().zip(&self.reasons).rev();
-        samples.find(|(level, _)| is_wanted(**level)).and_then(|(_, reason)| reason.as_deref())
+        samples.find(|(level, _)| is_wanted(**level)).and_then(|(_, reason)| reason.as_ref())
     }
 
     fn last_all(&self, count: usize, holds: impl Fn(HealthLevel) -> bool) -> bool {
@@ -311,11 +314,11 @@ mod tests {
     fn check_reason(samples: &str, level: HealthLevel, reason: Option<&str>) {
         let mut tracker = StatusTracker::default();
         for (index, sample) in levels(samples).into_iter().enumerate() {
-            let why = (sample != Some(HealthLevel::Healthy)).then(|| index.to_string());
-            tracker.take_sample(sample, why.as_deref(), DebounceRules::default(), at(0));
+            let why = (sample != Some(HealthLevel::Healthy)).then(|| SampleReason::from(index.to_string()));
+            tracker.take_sample(sample, why.as_ref(), DebounceRules::default(), at(0));
         }
         assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(level), "{samples}");
-        assert_eq!(tracker.reason(), reason, "{samples}");
+        assert_eq!(tracker.reason().map(|reason| reason.text.as_str()), reason, "{samples}");
     }
 
     #[test]

@@ -106,6 +106,12 @@ impl CheckedWorkflow {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)
     }
 
+    /// Whether one of its steps tells the bot to do something, or restarts it.
+    pub(crate) fn acts_on_bot(&self) -> bool {
+        let specs = self.definition.steps.iter().map(|step| step.uses.spec());
+        specs.into_iter().any(|spec| spec.name.starts_with("bot.") && spec.changes())
+    }
+
     /// Whether one of its steps reads or changes the bot's config, so that a bot without one cannot run it.
     pub(crate) fn needs_config(&self) -> bool {
         self.definition.steps.iter().any(|step| step.uses.spec().needs.contains(&ActionNeed::Config))

@@ -66,7 +66,7 @@ impl RunContext {
                         self.progress.apply_event(event);
                     }
                     let Some(own) = events.last() else { return Ok(()) };
-                    self.journal.publish_fact(&self.op, own.seq, own.at_ms, &fact, state);
+                    self.journal.publish_fact(&self.op, &self.workflow, own.seq, own.at_ms, &fact, state);
                     return if state.is_terminal() { Err(RunHalt::Over) } else { Ok(()) };
                 }
                 Err(error) => {
@@ -91,7 +91,14 @@ impl RunContext {
         if let Ok(Some(WrittenFact { events, state })) = written
             && let Some(own) = events.last()
         {
-            self.journal.publish_fact(&self.op, own.seq, own.at_ms, &RunFact::Suspended, state);
+            self.journal.publish_fact(
+                &self.op,
+                &self.workflow,
+                own.seq,
+                own.at_ms,
+                &RunFact::Suspended,
+                state,
+            );
         }
     }
 

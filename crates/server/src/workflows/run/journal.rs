@@ -63,6 +63,7 @@ impl RunJournal {
     pub(crate) fn publish_fact(
         &self,
         op: &OperationRow,
+        workflow: &CheckedWorkflow,
         seq: u64,
         at_ms: i64,
         fact: &RunFact,
@@ -81,6 +82,7 @@ impl RunJournal {
         let data = json!({
             "topic": "workflow.run", "run_id": op.op_id, "workflow_id": op.name, "event": kind, "state": state,
             "terminal": state.is_terminal(), "seq": seq, "actor": op.actor.key_id,
+            "acts_on_bot": workflow.acts_on_bot(),
         });
         let sentence = fact.sentence(&op.name);
         self.events.publish(match fact.failure(&op.op_id) {
@@ -103,7 +105,7 @@ impl RunJournal {
         let mut progress = RunProgress::new(workflow);
         for event in events {
             if let Some(fact) = progress.apply_event(event) {
-                self.publish_fact(op, event.seq, event.at_ms, &fact, progress.state);
+                self.publish_fact(op, workflow, event.seq, event.at_ms, &fact, progress.state);
             }
         }
         progress

@@ -34,8 +34,8 @@ pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
 pub(crate) use lost_pause::warn_of_lost_pause;
 pub(crate) use missing_needs::{
-    MissingNeedView, call_that_works, describe_default_lack, describe_missing_needs, find_missing_needs,
-    find_workable_params, refuse_missing_needs,
+    MissingNeedView, call_that_works, code_of_missing, describe_default_lack, describe_missing_needs,
+    find_missing_needs, find_workable_params, refuse_missing_needs,
 };
 pub(crate) use progress::{RunInterruption, RunProgress, StepProgress};
 pub(crate) use queue::RunQueue;

@@ -100,7 +100,7 @@ impl RunQueue {
             let Some((WrittenFact { events, state }, fact)) = begun else { continue };
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             if let Some(own) = events.last() {
-                self.launcher.journal().publish_fact(&op, own.seq, own.at_ms, &fact, state);
+                self.launcher.journal().publish_fact(&op, &workflow, own.seq, own.at_ms, &fact, state);
             }
             if !state.is_terminal() {
                 let progress = RunProgress::of(&workflow, &events);
