@@ -104,11 +104,16 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
         .map(|(name, _)| name)
         .collect();
     others.sort_by_cached_key(|name| members[*name].to_string().len());
+    let unshown = members.get("items").and_then(Value::as_array).map_or(0, Vec::len);
     for name in KEPT.into_iter().chain(others.into_iter().map(String::as_str)) {
+        // Of a list without its items nothing was read: its cursors would pass over them.
+        if unshown > 0 && matches!(name, "next" | "older") {
+            continue;
+        }
         let Some(member) = members.get(name).filter(|_| least.get(name).is_none()) else { continue };
         let is_large = member.is_array() || (member.is_object() && KEPT.contains(&name));
         if !is_large {
-            least[name] = member.clone();
+            least[name] = if name == "omitted" { with_unshown(member, unshown) } else { member.clone() };
             if text(&least).len() > limit {
                 remove_member(&mut least, name);
             }
@@ -116,6 +121,17 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
     }
     name_left_out(&mut least, members, limit, path, text);
     least
+}
+
+/// How much a list leaves out, with the items of it that are not shown either.
+fn with_unshown(omitted: &Value, unshown: usize) -> Value {
+    match omitted {
+        Value::Number(beyond) => {
+            json!(beyond.as_u64().unwrap_or_default() + u64::try_from(unshown).unwrap_or_default())
+        }
+        Value::Bool(more) => json!(*more || unshown > 0),
+        other => other.clone(),
+    }
 }
 
 /// Names in `omitted` what the smallest answer leaves out, where there is room for it and no count of its own.
@@ -243,6 +259,11 @@ fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let others: Vec<&str> =
         query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with(parameter)).collect();
     let Some(cursor) = cursor else {
+        // Nothing of the page is shown: the cursors of the whole one would pass over its items.
+        if last.is_none() {
+            remove_member(value, "next");
+            remove_member(value, "older");
+        }
         value["continue"] = json!({"method": "GET", "path": path});
         return;
     };
@@ -308,7 +329,39 @@ mod tests {
         })
     }
 
+    /// A page newest first: the items 150 to 101, and a hundred that are older.
+    fn newest_first() -> Value {
+        let item = |seq: u64| json!({"seq": seq, "symbol": "SPY", "exit_reason": "x".repeat(30)});
+        let items: Vec<_> = (101..=150).rev().map(item).collect();
+        json!({"items": items, "next": 150, "older": 101, "omitted": 100, "mode": "paper", "zone": "UTC"})
+    }
+
     proptest! {
+        #[test]
+        fn what_a_cut_page_shows_and_leaves_out_is_all_there_is_and_its_cursor_loses_nothing(
+            budget in 50_usize..4_000,
+        ) {
+            let mut cut = newest_first();
+            shorten_to(&mut cut, budget * 5 / 2, "/api/v1/trades?limit=50", &|value| value.to_string());
+            let shown = cut["items"].as_array().map_or(0, Vec::len);
+            if let Some(omitted) = cut["omitted"].as_u64() {
+                prop_assert_eq!(omitted, 150 - u64::try_from(shown).unwrap(), "{}", cut);
+            }
+            let goes_on = (shown < 50).then(|| cut["continue"]["path"].as_str().unwrap().to_owned());
+            match shown {
+                0 => {
+                    prop_assert!(cut.get("older").is_none() && cut.get("next").is_none(), "{}", cut);
+                    prop_assert_eq!(goes_on.unwrap(), "/api/v1/trades?limit=50");
+                }
+                _ => {
+                    prop_assert_eq!(&cut["older"], &cut["items"][shown - 1]["seq"], "{}", cut);
+                    prop_assert_eq!(&cut["next"], &json!(150));
+                    let path = format!("/api/v1/trades?before={}&limit=50", cut["older"]);
+                    prop_assert!(goes_on.is_none_or(|goes_on| goes_on == path), "{}", cut);
+                }
+            }
+        }
+
         #[test]
         fn what_was_cut_is_never_shown_as_empty(budget in 50_usize..2_000, orders in 0_usize..60) {
             let whole = state(orders);
