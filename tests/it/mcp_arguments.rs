@@ -112,7 +112,7 @@ async fn what_says_nothing_or_says_it_twice_is_taken() {
         ("get_config", json!({"view": "current", "from": "", "txn": null, "merge_patch": {}}), "config"),
         ("get_health", json!({"view": "components", "component": "bot"}), "component_id"),
         ("get_health", json!({"view": "recovery", "component": "bot"}), "if_it_failed_now"),
-        ("get_health", json!({"view": "status", "wait": ""}), "status"),
+        ("get_health", json!({"view": "status", "wait": ""}), "overall_status"),
     ] {
         let result = call(&running, KEY, tool, arguments.clone()).await;
         let answer = &result["structuredContent"];

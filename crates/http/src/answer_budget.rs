@@ -252,18 +252,16 @@ fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
     // A list in another order than that of its numbers has no place to go on from.
     let is_sorted = path.split(['?', '&']).skip(1).any(|pair| pair.starts_with("sort="));
-    let cursor = cursor.filter(|_| !is_sorted);
+    let cursor = cursor.filter(|cursor| !is_sorted && !cursor.is_null());
     let (name, parameter) =
         if value.get("older").is_some() { ("older", "before=") } else { ("next", "after=") };
     let (base, query) = path.split_once('?').unwrap_or((path, ""));
     let others: Vec<&str> =
         query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with(parameter)).collect();
     let Some(cursor) = cursor else {
-        // Nothing of the page is shown: the cursors of the whole one would pass over its items.
-        if last.is_none() {
-            remove_member(value, "next");
-            remove_member(value, "older");
-        }
+        // The cursors of the whole page would pass over the items that are not shown.
+        remove_member(value, "next");
+        remove_member(value, "older");
         value["continue"] = json!({"method": "GET", "path": path});
         return;
     };
@@ -327,6 +325,21 @@ mod tests {
             "account": {"account_balance": "100312.75", "buying_power": "71250.40"},
             "orders": vec![order; orders], "positions": [{"symbol": "SPY"}], "locks": [], "warnings": [],
         })
+    }
+
+    #[test]
+    fn a_list_whose_items_have_no_number_has_no_cursor_when_it_is_cut() {
+        for item in [
+            json!({"incident_id": "inc-7", "title": "x".repeat(60)}),
+            json!({"seq": null, "m": "x".repeat(60)}),
+        ] {
+            let mut cut = json!({"items": vec![item; 9], "older": 3, "next": 9, "omitted": 1});
+            shorten_to(&mut cut, 400, "/api/v1/incidents", &|value| value.to_string());
+            assert!(cut.get("older").is_none() && cut.get("next").is_none(), "{cut}");
+            assert_eq!(cut["continue"]["path"], "/api/v1/incidents", "{cut}");
+            let shown = cut["items"].as_array().unwrap().len();
+            assert_eq!(cut["omitted"], json!(10 - shown), "{cut}");
+        }
     }
 
     /// A page newest first: the items 150 to 101, and a hundred that are older.

@@ -109,7 +109,7 @@ impl ShapeRequest {
                     _ => return Err(wrong("?detail", value, "concise or full")),
                 },
                 "fields" if !own_fields => {
-                    shape.fields = Some(percent_decode(value).unwrap_or_else(|| value.to_owned()))
+                    shape.fields = Some(percent_decode(value).unwrap_or_else(|| value.to_owned()));
                 }
                 _ => kept.push(pair),
             }
