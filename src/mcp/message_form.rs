@@ -12,9 +12,12 @@ const INVALID_REQUEST: i32 = -32_600;
 /// A message whose parameters are not those of its method.
 pub(super) const INVALID_PARAMS: i32 = -32_602;
 
+/// A parameter and its type, in words.
+type MethodParam = (&'static str, &'static str);
+
 /// The parameters of the methods: those that must be there, and those that may, each with its type. `a/b` is the member `b`
 /// of `a`.
-const METHODS: &[(&str, &[(&str, &str)], &[(&str, &str)])] = &[
+const METHODS: &[(&str, &[MethodParam], &[MethodParam])] = &[
     (
         "initialize",
         &[
