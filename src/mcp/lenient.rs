@@ -4,20 +4,19 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
-use botops_core::error::{Code, Error, Problem};
-use botops_http::{Actor, BODY_LIMIT, json_with_status};
+use super::message_form::{INVALID_PARAMS, MessageForm, form_of};
+use super::results::refused_message;
+use botops_core::error::{Code, Error};
+use botops_http::{Actor, BODY_LIMIT, json_with_status, why_not_plain_json};
 
 /// Both forms of an answer, as the protocol wants to see them.
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 /// A message that is no JSON.
 const PARSE_ERROR: i32 = -32_700;
-
-/// JSON that is no message of JSON-RPC 2.0.
-const INVALID_REQUEST: i32 = -32_600;
 
 /// Takes a request whose `Accept` allows JSON, the only form that is answered with, and refuses a message that cannot be
 /// read with the code that JSON-RPC has for it.
@@ -36,17 +35,31 @@ pub(super) async fn take_as_meant(mut request: Request, next: Next) -> Response 
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return response;
     };
-    let refused = match serde_json::from_slice::<Value>(&bytes) {
+    if let Some(error) = why_not_plain_json(&parts.headers, &bytes) {
+        return refusal(&parts, StatusCode::UNSUPPORTED_MEDIA_TYPE, PARSE_ERROR, &error, &Value::Null);
+    }
+    let message = match serde_json::from_slice::<Value>(&bytes) {
+        Ok(message) => message,
         Err(error) => {
-            Some(refusal(&parts, PARSE_ERROR, &format!("the message is not JSON: {error}"), &Value::Null))
-        }
-        Ok(message) => {
-            why_no_message(&message).map(|why| refusal(&parts, INVALID_REQUEST, why, &id_of(&message)))
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let error =
+                Error::new(Code::JsonInvalid).detail(format!("the message is not JSON: {error}")).field(
+                    "",
+                    format!("no JSON at {place}"),
+                    "one message of JSON-RPC 2.0, and nothing after it",
+                );
+            return refusal(&parts, StatusCode::BAD_REQUEST, PARSE_ERROR, &error, &Value::Null);
         }
     };
-    match refused {
-        Some(response) => response,
-        None => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+    match form_of(&message) {
+        MessageForm::Readable => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        MessageForm::UnreadableNotification => StatusCode::ACCEPTED.into_response(),
+        MessageForm::Refused(code, error) => {
+            // A request that can be answered is answered as any other call that fails in the protocol.
+            let is_answered = code == INVALID_PARAMS;
+            let status = if is_answered { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            refusal(&parts, status, code, &error, &message)
+        }
     }
 }
 
@@ -58,26 +71,15 @@ fn accepts_json(request: &Request) -> bool {
             .any(|value| ["application/json", "application/*", "*/*"].iter().any(|form| value.contains(form)))
 }
 
-fn why_no_message(message: &Value) -> Option<&'static str> {
-    if message.is_array() {
-        return Some("a batch of messages is not taken: send one message a request");
-    }
-    if message["jsonrpc"] != "2.0" {
-        return Some("the message is not JSON-RPC 2.0: `jsonrpc` is not \"2.0\"");
-    }
-    let is_answer = message.get("result").is_some() || message.get("error").is_some();
-    (!message["method"].is_string() && !is_answer).then_some("the message has no `method`")
-}
-
-fn id_of(message: &Value) -> Value {
-    message.get("id").filter(|id| id.is_string() || id.is_number()).cloned().unwrap_or_default()
-}
-
 /// A refusal in the form of JSON-RPC, with the problem as its data.
-fn refusal(parts: &axum::http::request::Parts, code: i32, why: &str, id: &Value) -> Response {
+fn refusal(
+    parts: &axum::http::request::Parts,
+    status: StatusCode,
+    code: i32,
+    error: &Error,
+    message: &Value,
+) -> Response {
     let request_id = parts.extensions.get::<Actor>().map_or("", |actor| &*actor.request_id);
-    let problem: Problem = Error::new(Code::JsonInvalid).detail(why).problem(request_id, chrono::Utc::now());
-    let answer =
-        json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": why, "data": problem}});
-    json_with_status(StatusCode::BAD_REQUEST, &answer)
+    let problem = error.problem(request_id, chrono::Utc::now());
+    json_with_status(status, &refused_message(&problem, code, message))
 }

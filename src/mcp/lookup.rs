@@ -6,7 +6,8 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::{Value, json};
 
-use super::arguments::ToolArguments;
+use super::arguments::{ToolArguments, text_of};
+use super::route::{RouteChoice, ToolRoute};
 use super::tool::McpTool;
 use super::tools::TOOLS;
 use botops_core::error::{Code, Error, FieldError};
@@ -15,6 +16,15 @@ use botops_core::text::{clean, percent_decode};
 /// The tool with this name.
 pub(super) fn find_tool(name: &str) -> Option<&'static McpTool> {
     TOOLS.iter().find(|tool| tool.name == name)
+}
+
+/// The tool whose subject is in a name that no tool has: `pause_bot` is about the bot.
+pub(super) fn similar_tool(name: &str) -> Option<&'static McpTool> {
+    TOOLS.iter().rev().find(|tool| {
+        let subject = tool.name.split('_').nth(1).unwrap_or(tool.name);
+        name.split(|c: char| !c.is_ascii_alphabetic())
+            .any(|word| word.trim_end_matches('s').eq_ignore_ascii_case(subject.trim_end_matches('s')))
+    })
 }
 
 static VALIDATORS: LazyLock<Vec<Validator>> = LazyLock::new(|| {
@@ -36,11 +46,89 @@ pub(super) fn check_arguments(tool: &McpTool, given: &ToolArguments) -> Result<(
     let wrong: Vec<FieldError> =
         validator.iter_errors(&value).map(|error| wrong_argument(&error, &schema)).collect();
     if wrong.is_empty() {
-        return Ok(());
+        return check_use(tool, given);
     }
     Err(Error::new(Code::ArgumentInvalid)
         .detail(format!("the arguments of {} do not fit its schema", tool.name))
         .fields(wrong))
+}
+
+/// Refuses arguments that the chosen view, verb or action does nothing with: whoever gives one means something by it. An
+/// empty one says nothing.
+fn check_use(tool: &McpTool, given: &ToolArguments) -> Result<(), Error> {
+    let Some(route) = tool.chosen_route(given) else { return Ok(()) };
+    let says_the_same = |name: &str| {
+        let same = route.says_the_same.iter().find(|(known, _)| *known == name);
+        same.is_some_and(|(known, value)| text_of(given, known) == *value)
+    };
+    let is_unused = |name: &str| !tool.uses(route, name) && !says_the_same(name);
+    let unused = given.iter().filter(|(name, value)| is_unused(name) && !is_blank(value));
+    let chosen = choice_words(tool, route, given);
+    let schema = tool.input_schema();
+    let taken: Vec<&str> =
+        known_arguments(&schema).into_iter().filter(|name| tool.uses(route, name)).collect();
+    let wrong: Vec<FieldError> = unused
+        .map(|(name, value)| FieldError {
+            pointer: format!("/{name}"),
+            got: shown(value),
+            expected: format!(
+                "left out: {chosen} takes {}; `{name}` goes with {}",
+                taken.join(", "),
+                users_of(tool, name)
+            ),
+            ..FieldError::default()
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        wrong.iter().map(|field| format!("`{}`", field.pointer.trim_start_matches('/'))).collect();
+    Err(Error::new(Code::ArgumentInvalid)
+        .detail(format!("{chosen} does nothing with {}; nothing was done", names.join(" and ")))
+        .fields(wrong))
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What chose a row, in words.
+fn choice_words(tool: &McpTool, route: &ToolRoute, given: &ToolArguments) -> String {
+    match route.choice {
+        RouteChoice::Always => match tool.selector() {
+            Some(name) if !text_of(given, name).is_empty() => format!("`{name}` {}", text_of(given, name)),
+            Some(name) => format!("{} without `{name}`", tool.name),
+            None => tool.name.to_owned(),
+        },
+        _ => chooser_words(tool, route),
+    }
+}
+
+/// What chooses a row, in words, whatever was given.
+fn chooser_words(tool: &McpTool, route: &ToolRoute) -> String {
+    match route.choice {
+        RouteChoice::Always => match tool.selector().filter(|name| tool.required.contains(name)) {
+            Some(name) => format!("any other `{name}`"),
+            None => format!("{} without these", tool.name),
+        },
+        RouteChoice::Given(name) => format!("`{name}`"),
+        RouteChoice::Is(name, value) | RouteChoice::IsWith(name, value, _) => format!("`{name}` {value}"),
+    }
+}
+
+/// What an argument goes with, in words.
+fn users_of(tool: &McpTool, name: &str) -> String {
+    let users = tool.routes.iter().filter(|route| tool.uses(route, name));
+    let mut words: Vec<String> = users.map(|route| chooser_words(tool, route)).collect();
+    words.dedup();
+    words.join(", ")
 }
 
 /// An argument that does not fit, in the words of the schema.
@@ -71,12 +159,12 @@ fn known_arguments(schema: &Value) -> Vec<&str> {
 }
 
 /// A value that did not fit, if it is short and cannot be a secret that somebody typed into the wrong place; else its type.
-fn shown(value: &Value) -> Value {
+pub(super) fn shown(value: &Value) -> Value {
     match value {
         Value::Number(_) | Value::Bool(_) | Value::Null => value.clone(),
         Value::String(text)
             if text.chars().count() <= 20
-                && text.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_') =>
+                && text.chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_') =>
         {
             value.clone()
         }
@@ -118,11 +206,13 @@ pub(super) fn tool_of_call(method: &str, path: &str, body: &Value) -> Option<(&'
     }
     let is_dry = given.remove("dry_run").is_some();
     let routes = TOOLS.iter().flat_map(|tool| tool.routes.iter().map(move |route| (tool, route)));
-    let found = routes.into_iter().find_map(|(tool, route)| Some((tool, route.arguments_of(method, path)?)));
-    let (tool, arguments) = found?;
-    let taken = (tool.properties)();
-    let of_body = body.as_object().into_iter().flatten().filter(|(name, _)| taken.get(name).is_some());
+    let found =
+        routes.into_iter().find_map(|(tool, route)| Some((tool, route, route.arguments_of(method, path)?)));
+    let (tool, route, arguments) = found?;
+    let of_body = body.as_object().into_iter().flatten();
     given.extend(of_body.map(|(name, value)| (name.clone(), value.clone())));
+    // The tool refuses what this call of it does not use.
+    given.retain(|name, _| tool.uses(route, name));
     given.extend(arguments);
     if is_dry {
         given.insert("dry_run".to_owned(), json!(true));
@@ -154,7 +244,9 @@ mod tests {
                 let in_path = route.path.split(['{', '}']).skip(1).step_by(2);
                 let chosen_by = match route.choice {
                     RouteChoice::Always => None,
-                    RouteChoice::Given(name) | RouteChoice::Is(name, _) => Some(name),
+                    RouteChoice::Given(name) | RouteChoice::Is(name, _) | RouteChoice::IsWith(name, ..) => {
+                        Some(name)
+                    }
                 };
                 for name in in_path.chain(chosen_by).chain(route.query.iter().copied()) {
                     assert!(properties.contains_key(name), "{} {}: {name}", tool.name, route.path);
@@ -162,7 +254,9 @@ mod tests {
             }
             let some_is_chosen = match tool.routes.last().unwrap().choice {
                 RouteChoice::Always => true,
-                RouteChoice::Given(name) | RouteChoice::Is(name, _) => tool.required.contains(&name),
+                RouteChoice::Given(name) | RouteChoice::Is(name, _) | RouteChoice::IsWith(name, ..) => {
+                    tool.required.contains(&name)
+                }
             };
             assert!(some_is_chosen, "{}", tool.name);
         }
@@ -255,7 +349,6 @@ mod tests {
         let confirm = json!({"action": "confirm", "txn": "7", "dry_run": true, "idempotency_key": "k"});
         check("change_config", confirm, "/api/v1/config/txns/7");
         check("run_workflow", json!({"cancel_run": "9", "dry_run": true}), "/api/v1/workflows/runs/9");
-        check("control_bot", json!({"verb": "silence", "dry_run": true}), "/api/v1/health/alerts");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod arguments;
 mod fuzz_properties;
 mod lenient;
 mod lookup;
+mod message_form;
 mod resources;
 mod results;
 mod route;

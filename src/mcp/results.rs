@@ -4,7 +4,8 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use serde_json::{Value, json};
 
-use super::lookup::{find_tool, tool_of_call};
+use super::lookup::{find_tool, similar_tool, tool_of_call};
+use super::message_form::is_id;
 use botops_core::error::Problem;
 
 /// The result of a call that succeeded. The answer is in it twice, also as text, for clients that read only text.
@@ -23,13 +24,8 @@ pub(super) fn completed_result(value: Value) -> CallToolResult {
 /// Where nothing that it names can be called here, the tool itself can, with arguments that fit.
 pub(super) fn failed_result(problem: &Problem, tool: &str) -> CallToolResult {
     let mut value = problem_for_tools(problem);
-    let names_a_tool =
-        value["next_actions"].as_array().into_iter().flatten().any(|action| action.get("tool").is_some());
-    if let Some(tool) = find_tool(tool).filter(|_| !names_a_tool && problem.status == 400)
-        && let Some(actions) = value["next_actions"].as_array_mut()
-    {
-        actions
-            .insert(0, json!({"operation": "tools/call", "tool": tool.name, "schema": tool.input_schema()}));
+    if problem.status == 400 {
+        lead_on(&mut value, tool);
     }
     let mut result = CallToolResult::error(vec![ContentBlock::text(value.to_string())]);
     result.structured_content = Some(value);
@@ -41,6 +37,28 @@ pub(super) fn rpc_error(problem: &Problem) -> ErrorData {
     let code = if problem.status == 404 { ErrorCode::RESOURCE_NOT_FOUND } else { ErrorCode(-32_001) };
     let text = format!("{}: {}", problem.error_code, problem.cause);
     ErrorData::new(code, text, Some(problem_for_tools(problem)))
+}
+
+/// A refused message in the form of JSON-RPC, with the problem as its data.
+pub(super) fn refused_message(problem: &Problem, code: i32, message: &Value) -> Value {
+    let mut data = problem_for_tools(problem);
+    lead_on(&mut data, message["params"]["name"].as_str().unwrap_or_default());
+    let id = message.get("id").filter(|id| is_id(id)).cloned().unwrap_or_default();
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": problem.cause, "data": data}})
+}
+
+/// Where nothing that a problem names can be called here, names a tool: the one that was meant, with its schema, or the one
+/// to start with.
+fn lead_on(problem: &mut Value, name: &str) {
+    let Some(actions) = problem["next_actions"].as_array_mut() else { return };
+    if actions.iter().any(|action| action.get("tool").is_some()) {
+        return;
+    }
+    let call = match find_tool(name).or_else(|| similar_tool(name)) {
+        Some(tool) => json!({"operation": "tools/call", "tool": tool.name, "schema": tool.input_schema()}),
+        None => json!({"operation": "tools/call", "tool": "get_summary", "arguments": {}}),
+    };
+    actions.insert(0, call);
 }
 
 /// A problem whose next actions name the tool and its arguments as well.

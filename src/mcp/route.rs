@@ -23,6 +23,8 @@ pub(super) struct ToolRoute {
     /// Whether the argument `if_match` becomes the header.
     pub(super) if_match: bool,
     pub(super) dry_run: RouteDryRun,
+    /// Arguments beside the choice that say with this value what the choice says already.
+    pub(super) says_the_same: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(super) enum RouteChoice {
     Given(&'static str),
     /// The argument has this value.
     Is(&'static str, &'static str),
+    /// The first argument has this value, and the other one was given.
+    IsWith(&'static str, &'static str, &'static str),
 }
 
 /// How the body of a call is made.
@@ -46,9 +50,8 @@ pub(super) enum RouteBody {
     Nothing,
     /// The arguments of these names, as they were given.
     Members(&'static [&'static str]),
-    Built(fn(&ToolArguments) -> Result<Value, Error>),
-    /// The same from the present time: an idempotency key stands for the arguments, not for the body.
-    BuiltNow(fn(&ToolArguments) -> Result<Value, Error>),
+    /// Made of the arguments of these names.
+    Built(&'static [&'static str], fn(&ToolArguments) -> Result<Value, Error>),
 }
 
 /// How the dry run of a change is made. Not used for reads.
@@ -69,6 +72,7 @@ pub(super) const GET: ToolRoute = ToolRoute {
     body: RouteBody::Nothing,
     if_match: false,
     dry_run: RouteDryRun::Query,
+    says_the_same: &[],
 };
 
 /// Template of a change that any arguments choose.
@@ -91,7 +95,29 @@ impl ToolRoute {
             RouteChoice::Always => true,
             RouteChoice::Given(name) => !text_of(given, name).is_empty(),
             RouteChoice::Is(name, value) => text_of(given, name) == value,
+            RouteChoice::IsWith(name, value, other) => {
+                text_of(given, name) == value && !text_of(given, other).is_empty()
+            }
         }
+    }
+
+    /// Whether this row does something with the argument of this name.
+    pub(super) fn uses(&self, name: &str) -> bool {
+        let in_body = match self.body {
+            RouteBody::Nothing => &[],
+            RouteBody::Members(names) | RouteBody::Built(names, _) => names,
+        };
+        let is_chosen_by = match self.choice {
+            RouteChoice::Always => false,
+            RouteChoice::Given(one) | RouteChoice::Is(one, _) => one == name,
+            RouteChoice::IsWith(one, _, other) => one == name || other == name,
+        };
+        let in_path = self.path.split('/').filter_map(parameter).any(|one| one == name);
+        is_chosen_by
+            || in_path
+            || self.query.contains(&name)
+            || in_body.contains(&name)
+            || (self.if_match && name == "if_match")
     }
 
     /// The call that the arguments make. `checked` names the arguments that the tool's schema requires already.
@@ -115,15 +141,10 @@ impl ToolRoute {
         let body = match self.body {
             RouteBody::Nothing => None,
             RouteBody::Members(names) => Some(members(given, names)),
-            RouteBody::Built(build) | RouteBody::BuiltNow(build) => Some(build(given)?),
+            RouteBody::Built(_, build) => Some(build(given)?),
         };
         let header = |name: &str| Some(text_of(given, name).to_owned()).filter(|text| !text.is_empty());
         let mut call = InternalCall::with_body(self.method.into(), path + &query, body);
-        if matches!(self.body, RouteBody::BuiltNow(_)) {
-            let mut asked = given.clone();
-            asked.remove("idempotency_key");
-            call.stands_for = Some(Value::Object(asked));
-        }
         if self.if_match {
             call = call.header("if-match", header("if_match"));
         }
@@ -141,7 +162,7 @@ impl ToolRoute {
         let paths = std::iter::once(&self.path).chain(self.also);
         let in_path = paths.into_iter().find_map(|template| parameters(template, path))?;
         let mut arguments = ToolArguments::new();
-        if let RouteChoice::Is(name, value) = self.choice {
+        if let RouteChoice::Is(name, value) | RouteChoice::IsWith(name, value, _) = self.choice {
             arguments.insert(name.to_owned(), json!(value));
         }
         for (name, value) in in_path {

@@ -129,7 +129,14 @@ impl McpServer {
         if is_change {
             self.record_change(actor, tool, given, &outcome);
         }
-        outcome.map(|answer| (answer.body, answer.location))
+        outcome.map(|answer| {
+            let mut body = answer.body;
+            // Where the call has no dry run of its own, a read shows what it would act on.
+            if !tool.reads && !is_change && body.is_object() {
+                body["dry_run"] = json!(true);
+            }
+            (body, answer.location)
+        })
     }
 
     /// Publishes an event about a change: key, client, tool and outcome. Of the arguments it has only their digest.

@@ -7,7 +7,7 @@ use rmcp::model::{Tool as DescribedTool, ToolAnnotations};
 use serde_json::{Value, json};
 
 use super::arguments::{ToolArguments, is_dry_run, object};
-use super::route::ToolRoute;
+use super::route::{RouteChoice, RouteMethod, ToolRoute};
 use botops_core::error::{Code, Error};
 use botops_core::exact_number::{read_exact_json, write_integers};
 use botops_http::{InternalCall, KeyScope};
@@ -101,13 +101,37 @@ impl McpTool {
         object(value)
     }
 
+    /// The row that these arguments choose.
+    pub(super) fn chosen_route(&self, given: &ToolArguments) -> Option<&'static ToolRoute> {
+        self.routes.iter().find(|route| route.is_chosen(given))
+    }
+
+    /// Whether an argument does something in a call by this row. The argument that chooses among the rows (`view`, `verb`)
+    /// also chooses the one that takes whatever is left.
+    pub(super) fn uses(&self, route: &ToolRoute, name: &str) -> bool {
+        let is_rest = matches!(route.choice, RouteChoice::Always);
+        let is_read = route.method == RouteMethod::Get;
+        route.uses(name)
+            || (is_rest && self.selector() == Some(name))
+            || (self.reads && is_read && name == BUDGET)
+            || (!self.reads && matches!(name, "dry_run" | "idempotency_key"))
+    }
+
+    /// The argument whose value chooses among the rows.
+    pub(super) fn selector(&self) -> Option<&'static str> {
+        self.routes.iter().find_map(|route| match route.choice {
+            RouteChoice::Is(name, _) | RouteChoice::IsWith(name, ..) => Some(name),
+            RouteChoice::Always | RouteChoice::Given(_) => None,
+        })
+    }
+
     /// The REST call that these arguments make.
     ///
     /// # Errors
     /// [`Code::ArgumentInvalid`] when an argument that this call needs is missing.
     pub(super) fn request(&self, given: &ToolArguments) -> Result<InternalCall, Error> {
-        let route = self.routes.iter().find(|route| route.is_chosen(given));
-        let mut call = route.ok_or(Error::new(Code::Internal))?.call(given, self.reads, self.required)?;
+        let route = self.chosen_route(given).ok_or(Error::new(Code::Internal))?;
+        let mut call = route.call(given, self.reads, self.required)?;
         if let Some(budget) = given.get(BUDGET).filter(|_| call.method == Method::GET) {
             let mark = if call.path.contains('?') { '&' } else { '?' };
             call.path.push_str(&format!("{mark}{BUDGET}={budget}"));

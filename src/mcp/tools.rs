@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 
 use super::arguments::{ToolArguments, text_of};
-use super::route::RouteBody::{Built, BuiltNow, Members};
-use super::route::RouteChoice::{Given, Is};
+use super::route::RouteBody::{Built, Members};
+use super::route::RouteChoice::{Given, Is, IsWith};
 use super::route::{GET, POST, RouteDryRun, RouteMethod, ToolRoute};
 use super::tool::{CHANGE, McpTool, READ};
 use botops_core::error::{Code, Error};
@@ -188,20 +188,26 @@ pub(super) static TOOLS: &[McpTool] = &[
         },
         routes: &[
             ToolRoute {
-                choice: Given("component"),
-                path: "/api/v1/health/components/{component}",
-                query: &["wait", "until"],
-                ..GET
-            },
-            ToolRoute {
                 choice: Is("view", "alerts"),
                 path: "/api/v1/health/alerts",
                 query: &["wait"],
                 ..GET
             },
-            ToolRoute { choice: Is("view", "components"), path: "/api/v1/health/components", ..GET },
+            ToolRoute {
+                choice: IsWith("view", "recovery", "component"),
+                path: "/api/v1/health/recovery/{component}",
+                ..GET
+            },
             ToolRoute { choice: Is("view", "recovery"), path: "/api/v1/health/recovery", ..GET },
             ToolRoute { choice: Is("view", "status"), path: "/api/v1/health/status", ..GET },
+            ToolRoute {
+                choice: Given("component"),
+                path: "/api/v1/health/components/{component}",
+                query: &["wait", "until"],
+                says_the_same: &[("view", "components")],
+                ..GET
+            },
+            ToolRoute { choice: Is("view", "components"), path: "/api/v1/health/components", ..GET },
             ToolRoute { path: "/api/v1/health/status", ..GET },
         ],
         ..READ
@@ -272,7 +278,11 @@ pub(super) static TOOLS: &[McpTool] = &[
                 dry_run: RouteDryRun::Read("/api/v1/workflows/runs/{cancel_run}"),
                 ..POST
             },
-            ToolRoute { path: "/api/v1/workflows/{workflow_id}/execute", body: Built(execute_body), ..POST },
+            ToolRoute {
+                path: "/api/v1/workflows/{workflow_id}/execute",
+                body: Built(&["params"], execute_body),
+                ..POST
+            },
         ],
         ..CHANGE
     },
@@ -292,8 +302,7 @@ pub(super) static TOOLS: &[McpTool] = &[
             ToolRoute {
                 choice: Is("verb", "silence"),
                 path: "/api/v1/health/silences",
-                body: BuiltNow(silence_body),
-                dry_run: RouteDryRun::Read("/api/v1/health/alerts"),
+                body: Built(&["component", "minutes", "reason"], silence_body),
                 ..POST
             },
             ToolRoute {
@@ -318,7 +327,6 @@ fn silence_body(given: &ToolArguments) -> Result<Value, Error> {
             .field("/component", Value::Null, "a component id of get_health"));
     }
     let minutes = given.get("minutes").and_then(Value::as_i64).unwrap_or(60);
-    let ends_at = chrono::Utc::now() + chrono::Duration::minutes(minutes);
     let matcher = json!({"name": "component", "value": component});
-    Ok(json!({"matchers": [matcher], "reason": text_of(given, "reason"), "ends_at": ends_at}))
+    Ok(json!({"matchers": [matcher], "reason": text_of(given, "reason"), "minutes": minutes}))
 }

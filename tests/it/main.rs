@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod argument_words;
 mod ask;
 mod bad_days;
 mod bad_store;
@@ -49,6 +50,7 @@ mod kit;
 mod late_endings;
 mod left_to_person;
 mod mcp;
+mod mcp_arguments;
 mod older_data;
 mod older_document;
 mod one_number;

@@ -19,6 +19,13 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// How long ago something was, as [`parse_duration`]; `None` for a number that can only be the seconds since 1970.
+pub fn parse_time_ago(text: &str) -> Option<Duration> {
+    /// Thirty years: nothing here is as old, and 1970 was longer ago.
+    const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+    parse_duration(text).filter(|ago| *ago < LONGEST)
+}
+
 /// Whole milliseconds, as answers and the store have them; capped at `u64::MAX`.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::Value;
+
 use crate::error::{Code, Error};
 use crate::text::clean;
 
@@ -20,11 +22,9 @@ pub fn checked_reason(text: &str, code: Code) -> Result<String, Error> {
     if REASON_LENGTH.contains(&cleaned.chars().count()) {
         return Ok(cleaned);
     }
-    Err(Error::new(code).detail("it needs a reason of 3 to 500 characters").field(
-        "/reason",
-        clean(text, 40),
-        EXPECTED,
-    ))
+    // Readers of bodies give an empty text for a reason that was not sent.
+    let got = if text.is_empty() { Value::Null } else { clean(text, 40).into() };
+    Err(Error::new(code).detail("it needs a reason of 3 to 500 characters").field("/reason", got, EXPECTED))
 }
 
 #[cfg(test)]

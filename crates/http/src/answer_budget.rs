@@ -104,11 +104,16 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
         .map(|(name, _)| name)
         .collect();
     others.sort_by_cached_key(|name| members[*name].to_string().len());
+    let unshown = members.get("items").and_then(Value::as_array).map_or(0, Vec::len);
     for name in KEPT.into_iter().chain(others.into_iter().map(String::as_str)) {
+        // Of a list without its items nothing was read: its cursors would pass over them.
+        if unshown > 0 && matches!(name, "next" | "older") {
+            continue;
+        }
         let Some(member) = members.get(name).filter(|_| least.get(name).is_none()) else { continue };
         let is_large = member.is_array() || (member.is_object() && KEPT.contains(&name));
         if !is_large {
-            least[name] = member.clone();
+            least[name] = if name == "omitted" { with_unshown(member, unshown) } else { member.clone() };
             if text(&least).len() > limit {
                 remove_member(&mut least, name);
             }
@@ -116,6 +121,17 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
     }
     name_left_out(&mut least, members, limit, path, text);
     least
+}
+
+/// How much a list leaves out, with the items of it that are not shown either.
+fn with_unshown(omitted: &Value, unshown: usize) -> Value {
+    match omitted {
+        Value::Number(beyond) => {
+            json!(beyond.as_u64().unwrap_or_default() + u64::try_from(unshown).unwrap_or_default())
+        }
+        Value::Bool(more) => json!(*more || unshown > 0),
+        other => other.clone(),
+    }
 }
 
 /// Names in `omitted` what the smallest answer leaves out, where there is room for it and no count of its own.
@@ -236,13 +252,16 @@ fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
     // A list in another order than that of its numbers has no place to go on from.
     let is_sorted = path.split(['?', '&']).skip(1).any(|pair| pair.starts_with("sort="));
-    let cursor = cursor.filter(|_| !is_sorted);
+    let cursor = cursor.filter(|cursor| !is_sorted && !cursor.is_null());
     let (name, parameter) =
         if value.get("older").is_some() { ("older", "before=") } else { ("next", "after=") };
     let (base, query) = path.split_once('?').unwrap_or((path, ""));
     let others: Vec<&str> =
         query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with(parameter)).collect();
     let Some(cursor) = cursor else {
+        // The cursors of the whole page would pass over the items that are not shown.
+        remove_member(value, "next");
+        remove_member(value, "older");
         value["continue"] = json!({"method": "GET", "path": path});
         return;
     };
@@ -308,7 +327,54 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_list_whose_items_have_no_number_has_no_cursor_when_it_is_cut() {
+        for item in [
+            json!({"incident_id": "inc-7", "title": "x".repeat(60)}),
+            json!({"seq": null, "m": "x".repeat(60)}),
+        ] {
+            let mut cut = json!({"items": vec![item; 9], "older": 3, "next": 9, "omitted": 1});
+            shorten_to(&mut cut, 400, "/api/v1/incidents", &|value| value.to_string());
+            assert!(cut.get("older").is_none() && cut.get("next").is_none(), "{cut}");
+            assert_eq!(cut["continue"]["path"], "/api/v1/incidents", "{cut}");
+            let shown = cut["items"].as_array().unwrap().len();
+            assert_eq!(cut["omitted"], json!(10 - shown), "{cut}");
+        }
+    }
+
+    /// A page newest first: the items 150 to 101, and a hundred that are older.
+    fn newest_first() -> Value {
+        let item = |seq: u64| json!({"seq": seq, "symbol": "SPY", "exit_reason": "x".repeat(30)});
+        let items: Vec<_> = (101..=150).rev().map(item).collect();
+        json!({"items": items, "next": 150, "older": 101, "omitted": 100, "mode": "paper", "zone": "UTC"})
+    }
+
     proptest! {
+        #[test]
+        fn what_a_cut_page_shows_and_leaves_out_is_all_there_is_and_its_cursor_loses_nothing(
+            budget in 50_usize..4_000,
+        ) {
+            let mut cut = newest_first();
+            shorten_to(&mut cut, budget * 5 / 2, "/api/v1/trades?limit=50", &|value| value.to_string());
+            let shown = cut["items"].as_array().map_or(0, Vec::len);
+            if let Some(omitted) = cut["omitted"].as_u64() {
+                prop_assert_eq!(omitted, 150 - u64::try_from(shown).unwrap(), "{}", cut);
+            }
+            let goes_on = (shown < 50).then(|| cut["continue"]["path"].as_str().unwrap().to_owned());
+            match shown {
+                0 => {
+                    prop_assert!(cut.get("older").is_none() && cut.get("next").is_none(), "{}", cut);
+                    prop_assert_eq!(goes_on.unwrap(), "/api/v1/trades?limit=50");
+                }
+                _ => {
+                    prop_assert_eq!(&cut["older"], &cut["items"][shown - 1]["seq"], "{}", cut);
+                    prop_assert_eq!(&cut["next"], &json!(150));
+                    let path = format!("/api/v1/trades?before={}&limit=50", cut["older"]);
+                    prop_assert!(goes_on.is_none_or(|goes_on| goes_on == path), "{}", cut);
+                }
+            }
+        }
+
         #[test]
         fn what_was_cut_is_never_shown_as_empty(budget in 50_usize..2_000, orders in 0_usize..60) {
             let whole = state(orders);

@@ -15,6 +15,7 @@ use super::document::{RenderedDocument, accepts};
 use super::{answer_budget, answer_table};
 use botops_core::error::{Code, Error};
 use botops_core::exact_number::read_exact_json;
+use botops_core::text::percent_decode;
 
 /// Bytes per token of numeric JSON, as a fraction (5/2). Measured are 2.7 to 2.9; fewer keeps answers within the
 /// budget.
@@ -107,7 +108,9 @@ impl ShapeRequest {
                     "full" => {}
                     _ => return Err(wrong("?detail", value, "concise or full")),
                 },
-                "fields" if !own_fields => shape.fields = Some(value.replace("%2C", ",").replace("%2c", ",")),
+                "fields" if !own_fields => {
+                    shape.fields = Some(percent_decode(value).unwrap_or_else(|| value.to_owned()));
+                }
                 _ => kept.push(pair),
             }
         }
@@ -192,7 +195,11 @@ fn refused(error: Error) -> Response {
 fn wrong(pointer: &str, got: &str, expected: &str) -> Error {
     Error::new(Code::ArgumentInvalid)
         .detail(format!("`{}` cannot be used", pointer.trim_start_matches('?')))
-        .field(pointer, botops_core::text::clean(got, 40), expected)
+        .field(
+            pointer,
+            botops_core::text::clean(&percent_decode(got).unwrap_or_else(|| got.to_owned()), 40),
+            expected,
+        )
 }
 
 /// JSON, unless `Accept` names a table's media type and not JSON.

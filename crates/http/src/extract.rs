@@ -6,13 +6,15 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::BODY_LIMIT;
 use super::unfinished_input::BodyRefusal;
 use botops_core::error::{Code, Error};
 use botops_core::object_reader::ByName;
+use botops_core::text::percent_decode;
 
 /// A JSON body. An empty body counts as `null`, so a request type whose fields are all optional needs none.
 #[derive(Debug, Clone)]
@@ -92,22 +94,36 @@ fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let inner = error.into_inner();
         not_plain_json(bytes).unwrap_or_else(|| wrong_member(bytes, pointer, &inner))
     })?;
-    reader
-        .end()
-        .map_err(|_| Error::new(Code::JsonInvalid).detail("there is more after the end of the JSON"))?;
+    reader.end().map_err(|_| {
+        let error = Error::new(Code::JsonInvalid).detail("there is more after the end of the JSON");
+        error.field("", "more after its end", "one JSON value and nothing after it")
+    })?;
     Ok(value)
 }
 
-/// How what is no plain JSON begins, and what it is.
+/// How what is no plain JSON begins, and what it is; the longer beginning of two first.
 const OTHER_BEGINNINGS: &[(&[u8], &str)] = &[
     (b"\xef\xbb\xbf", "it begins with a byte order mark (the bytes EF BB BF)"),
+    (b"\xff\xfe\0\0", "it is UTF-32 (it begins with the bytes FF FE 00 00)"),
+    (b"\0\0\xfe\xff", "it is UTF-32 (it begins with the bytes 00 00 FE FF)"),
     (b"\xff\xfe", "it is UTF-16 (it begins with the bytes FF FE)"),
     (b"\xfe\xff", "it is UTF-16 (it begins with the bytes FE FF)"),
     (b"\x1f\x8b", "it is compressed with gzip"),
+    (b"\x78\x01", "it is compressed with zlib (deflate)"),
+    (b"\x78\x5e", "it is compressed with zlib (deflate)"),
+    (b"\x78\x9c", "it is compressed with zlib (deflate)"),
+    (b"\x78\xda", "it is compressed with zlib (deflate)"),
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd"),
+    (b"{\0\0\0", "it is UTF-32 (three of four bytes are 0)"),
+    (b"\0\0\0{", "it is UTF-32 (three of four bytes are 0)"),
     (b"{\0", "it is UTF-16 (every second byte is 0)"),
     (b"\0{", "it is UTF-16 (every second byte is 0)"),
 ];
+
+/// Why a body is no plain JSON in UTF-8, by its headers or by how it begins; `None` where it may be.
+pub fn why_not_plain_json(headers: &HeaderMap, bytes: &[u8]) -> Option<Error> {
+    refuse_encoded(headers).err().or_else(|| not_plain_json(bytes))
+}
 
 /// The refusal of a body whose first bytes say that it is encoded in another way; its text would name a wrong character.
 fn not_plain_json(bytes: &[u8]) -> Option<Error> {
@@ -124,6 +140,12 @@ fn wrong_member(bytes: &[u8], mut pointer: String, error: &serde_json::Error) ->
         pointer.push('/');
         pointer.push_str(name);
     }
+    // Arguments that are read by hand say at the end which of them is meant.
+    if let Some((said, name)) = what.strip_suffix('`').and_then(|rest| rest.rsplit_once(" in `")) {
+        pointer.push('/');
+        pointer.push_str(name);
+        what = said.to_owned();
+    }
     let given = whole.pointer(&pointer).unwrap_or(&Value::Null);
     let mut got = shown(given);
     if let Some((text, said)) = given.as_str().and_then(|text| Some((text, wrong_time(text, &what)?))) {
@@ -133,7 +155,54 @@ fn wrong_member(bytes: &[u8], mut pointer: String, error: &serde_json::Error) ->
         what = said;
     }
     let place = format!("line {}, column {}", error.line(), error.column());
-    Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, got, what)
+    let expected = in_plain_words(&what);
+    Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, got, expected)
+}
+
+/// What is expected, out of a refusal of a reader of JSON or of a query; the refusal itself where it does not say.
+fn in_plain_words(what: &str) -> String {
+    const NO_NUMBER: [&str; 4] = [
+        "invalid digit found in string",
+        "number too large to fit in target type",
+        "number too small to fit in target type",
+        "cannot parse integer from empty string",
+    ];
+    if NO_NUMBER.contains(&what) {
+        return "a whole number, 0 or more".to_owned();
+    }
+    if what == "invalid float literal" {
+        return "a number".to_owned();
+    }
+    if what == "provided string was not `true` or `false`" {
+        return "true or false".to_owned();
+    }
+    if what.starts_with("missing field ") {
+        return "a value: it must be there".to_owned();
+    }
+    let is_of_names = what.starts_with("unknown field ") || what.starts_with("unknown variant ");
+    let Some((_, expected)) = what.rsplit_once(", expected ").filter(|_| is_of_names) else {
+        return what.to_owned();
+    };
+    let names = expected.strip_prefix("one of ").unwrap_or(expected);
+    let names = names.replace('`', "").replace(" or ", ", ");
+    if names.contains(',') { format!("one of {names}") } else { format!("only {names}") }
+}
+
+/// How many items a page has at most, out of a query: a whole number from 1 to `MOST`.
+///
+/// For `#[serde(default, deserialize_with = "…")]` of the parameter `limit`.
+///
+/// # Errors
+/// What is expected, in words.
+pub fn limit_up_to<'de, D, N, const MOST: u32>(input: D) -> Result<Option<N>, D::Error>
+where
+    D: Deserializer<'de>,
+    N: TryFrom<u32>,
+{
+    let text = String::deserialize(input)?;
+    let number = text.parse::<u32>().ok().filter(|number| (1..=MOST).contains(number));
+    let limit = number.and_then(|number| N::try_from(number).ok());
+    limit.map(Some).ok_or_else(|| D::Error::custom(format!("a whole number from 1 to {MOST}")))
 }
 
 /// A value as an error shows it: short, without what is inside of it, and never one that may be a secret that stands in a
@@ -165,15 +234,20 @@ fn wrong_time(got: &str, what: &str) -> Option<String> {
     if !TIME_REFUSALS.iter().any(|refusal| what.ends_with(refusal)) {
         return None;
     }
-    let time = got.trim().replacen(' ', "T", 1);
+    Some(time_words(got))
+}
+
+/// What is wrong with a text that is no time, in words.
+pub fn time_words(text: &str) -> String {
+    let time = text.trim().replacen(' ', "T", 1);
     let has_seconds = time.parse::<chrono::NaiveDateTime>().is_ok();
     let is_time = has_seconds || chrono::NaiveDateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M").is_ok();
     let whole = if has_seconds { time } else { format!("{time}:00") };
-    Some(if is_time {
+    if is_time {
         format!("the time has no zone: `{whole}Z` is that time in UTC, `{whole}+02:00` in a zone of its own")
     } else {
         "a time with its zone is expected, such as `2026-11-23T15:30:00Z`".to_owned()
-    })
+    }
 }
 
 /// A path of `serde_path_to_error` as a JSON pointer.
@@ -219,11 +293,14 @@ where
                 let name = what.split(':').next().filter(|name| !name.contains(' ')).unwrap_or_default();
                 let query = parts.uri.query().unwrap_or_default();
                 let given = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-                let what = given
-                    .and_then(|given| wrong_time(&given.replace("%3A", ":").replace("%3a", ":"), &what))
-                    .map_or_else(|| what.clone(), |said| format!("{name}: {said}"));
-                let got = botops_core::text::clean(given.unwrap_or(query), 100);
-                Err(Error::new(Code::ArgumentInvalid).detail(&what).field(format!("?{name}"), got, &what))
+                let given = given.map(|given| percent_decode(given).unwrap_or_else(|| given.to_owned()));
+                let said = what.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+                let time = given.as_deref().and_then(|given| wrong_time(given, &what));
+                let expected = time.unwrap_or_else(|| in_plain_words(said.unwrap_or(&what)));
+                let detail =
+                    said.map_or_else(|| what.clone(), |_| format!("`{name}` cannot be used: {expected}"));
+                let got = botops_core::text::clean(given.as_deref().unwrap_or(query), 100);
+                Err(Error::new(Code::ArgumentInvalid).detail(detail).field(format!("?{name}"), got, expected))
             }
         }
     }

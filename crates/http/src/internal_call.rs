@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::answer_shape::ShapeRequest;
 use super::auth::{Actor, KeyScope};
-use super::keyed_change::{self, KeyedChanges, StandsFor};
+use super::keyed_change::{self, KeyedChanges};
 use super::operations::{OperationTable, check_query};
 use super::read_method::only_reads;
 use super::waiting::{LONGEST_INSIDE_WAIT, WaitingRequests, check_inside_wait};
@@ -74,19 +74,17 @@ pub struct InternalCall {
     pub body: Option<Value>,
     /// Headers such as `If-Match`.
     pub headers: Vec<(&'static str, String)>,
-    /// What an idempotency key stands for in place of the body, where that changes with the time it is made.
-    pub stands_for: Option<Value>,
 }
 
 impl InternalCall {
     /// A `GET` without body and headers.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new(), stands_for: None }
+        Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new() }
     }
 
     /// A call with this method and body, without headers.
     pub fn with_body(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), body, headers: Vec::new(), stands_for: None }
+        Self { method, path: path.into(), body, headers: Vec::new() }
     }
 
     /// Adds a header; does nothing when there is no value.
@@ -230,9 +228,6 @@ fn request(actor: &Actor, call: InternalCall) -> Result<Request<Body>, Error> {
         headers.insert(HeaderName::from_static(name), value);
     }
     request.extensions_mut().insert(actor.clone());
-    if let Some(stands_for) = call.stands_for {
-        request.extensions_mut().insert(StandsFor(stands_for));
-    }
     Ok(request)
 }
 

@@ -31,7 +31,7 @@ pub use auth::{Actor, ApiKeys, KeyFile, KeyRecord, KeyScope, KeyScopes, new_key}
 #[doc(hidden)]
 pub use botops_core::error::Code;
 pub use document::{RenderedDocument, accepts, is_known, json, json_with_status};
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, Path, Query, limit_up_to, time_words, why_not_plain_json};
 pub use guard::{GuardOptions, RequestGuard};
 pub use internal_call::{InternalAnswer, InternalCall, InternalCaller};
 pub use keyed_change::{

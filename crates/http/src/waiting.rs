@@ -28,8 +28,9 @@ pub fn parse_wait(text: &str) -> Result<Duration, Error> {
 /// The same for a call from inside the process.
 pub(super) fn check_inside_wait(query: &str) -> Result<(), Error> {
     let Some(text) = wait_of(query) else { return Ok(()) };
+    let text = botops_core::text::percent_decode(text).unwrap_or_else(|| text.to_owned());
     let expected = "30s, 500ms or bare seconds, at most 50 s here; ask again where that is not enough";
-    parse_wait_up_to(text, LONGEST_INSIDE_WAIT, expected).map(|_| ())
+    parse_wait_up_to(&text, LONGEST_INSIDE_WAIT, expected).map(|_| ())
 }
 
 fn parse_wait_up_to(text: &str, longest: Duration, expected: &'static str) -> Result<Duration, Error> {

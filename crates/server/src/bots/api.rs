@@ -4,6 +4,8 @@
 //! bot that gets the same again acts once; botops itself answers a key that was answered before. What an answer does not prove is `unknown`, in the
 //! problem and in the journal; a second event with the same command id says how it ended, and so does the key from then on.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -76,23 +78,25 @@ impl<'de> Deserialize<'de> for ControlArgs {
 }
 
 impl ControlArgs {
-    fn read(given: &Value) -> Result<Self, &'static str> {
+    /// A refusal that ends with a name in backquotes is of the member of this name.
+    fn read(given: &Value) -> Result<Self, Cow<'static, str>> {
         const KNOWN: &str = "expected an object with `code`, `durable`, `until`, `start` or `exits`";
         let mut args = Self::default();
         let given = given.as_object().filter(|given| !given.is_empty()).ok_or(KNOWN)?;
         for (name, value) in given {
-            let flag = || value.as_bool().map(Some).ok_or("expected true or false");
+            let flag =
+                || value.as_bool().map(Some).ok_or_else(|| format!("expected true or false in `{name}`"));
             match name.as_str() {
                 "code" => args.code = Some(read_code(value)?),
                 "durable" => args.durable = flag()?,
                 "start" => args.start = flag()?,
                 "exits" => args.exits = flag()?,
                 "until" => {
-                    let until = value.as_str().and_then(|text| text.parse().ok());
-                    args.until =
-                        Some(until.ok_or("expected a time such as 2026-03-02T15:00:00Z in `until`")?);
+                    const A_TIME: &str = "expected a time such as 2026-03-02T15:00:00Z in `until`";
+                    let until = value.as_str().ok_or(A_TIME)?.parse::<DateTime<Utc>>();
+                    args.until = Some(until.map_err(|error| format!("{error} in `until`"))?);
                 }
-                _ => return Err(KNOWN),
+                _ => return Err(KNOWN.into()),
             }
         }
         Ok(args)

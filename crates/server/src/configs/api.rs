@@ -562,7 +562,7 @@ fn page_limit(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Error> {
         Some(limit) => Err(Error::new(Code::ArgumentInvalid).detail("`limit` is out of range").field(
             "?limit",
             limit,
-            format!("1 to {most}"),
+            format!("a whole number from 1 to {most}"),
         )),
     }
 }

@@ -130,6 +130,7 @@ pub(super) struct ConfigPageQuery {
     /// The `next` of the page before.
     pub after: Option<u64>,
     /// Items of a page, 1 to 50 [50]; more is refused.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 50>")]
     pub limit: Option<u32>,
 }
 
@@ -189,6 +190,7 @@ pub(super) struct AuditPageQuery {
     #[param(value_type = Option<bool>, example = true)]
     pub changes: bool,
     /// Items of a page, 1 to 500 [100]; more is refused.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 500>")]
     pub limit: Option<u32>,
 }
 

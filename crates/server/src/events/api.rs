@@ -18,7 +18,7 @@ use super::journal::Events;
 use super::model::{Event, kind_name};
 use super::page::EventFilter;
 use botops_contract::{EventKind, SemanticError, Severity};
-use botops_core::duration::parse_duration;
+use botops_core::duration::parse_time_ago;
 use botops_core::error::{Code, Error};
 use botops_http::{FeatureRoutes, Query, RenderedDocument, parse_wait, routes};
 
@@ -59,20 +59,41 @@ impl EventReader {
         Self { events, components: Arc::new(components), stopping }
     }
 
-    /// Why nothing is about the component that is asked for, when there is none of that name and never was.
+    /// Why nothing is found under a name that is asked for, when no event has it.
     async fn why_empty(&self, wanted: &EventFilter) -> Result<Option<String>, Error> {
-        let Some(name) = &wanted.component else { return Ok(None) };
-        let known = (self.components)();
-        let any = EventFilter { component: Some(name.clone()), ..EventFilter::default() };
-        if known.contains(name) || !self.events.newest(None, &any, 1).await?.items.is_empty() {
-            return Ok(None);
+        let cleaned = |name: &str| botops_core::text::clean(name, 60);
+        if let Some(name) = &wanted.component {
+            let known = (self.components)();
+            let any = EventFilter { component: Some(name.clone()), ..EventFilter::default() };
+            if !known.contains(name) && self.has_none(&any).await? {
+                return Ok(Some(format!(
+                    "`{}` is no component, and no event is about one of that name; there are {}. Events of workflows, of the config \
+                     and their like are found by kind, as kind=workflow",
+                    cleaned(name),
+                    known.join(", ")
+                )));
+            }
         }
-        Ok(Some(format!(
-            "`{}` is no component, and no event is about one of that name; there are {}. Events of workflows, of the config and \
-             their like are found by kind, as kind=workflow",
-            botops_core::text::clean(name, 60),
-            known.join(", ")
-        )))
+        if let Some(run) = &wanted.run {
+            let any = EventFilter { run: Some(run.clone()), ..EventFilter::default() };
+            if self.has_none(&any).await? {
+                return Ok(Some(format!("no event that is kept belongs to a run `{}`", cleaned(run))));
+            }
+        }
+        if let Some(symbol) = &wanted.symbol {
+            let any = EventFilter { symbol: Some(symbol.clone()), ..EventFilter::default() };
+            if self.has_none(&any).await? {
+                return Ok(Some(format!(
+                    "no event that is kept is about a symbol `{}`; symbols are as the bot writes them",
+                    cleaned(symbol)
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn has_none(&self, wanted: &EventFilter) -> Result<bool, Error> {
+        Ok(self.events.newest(None, wanted, 1).await?.items.is_empty())
     }
 }
 
@@ -92,7 +113,7 @@ struct EventPageView {
     omitted: u64,
     /// The newest sequence number given out so far.
     latest: u64,
-    /// Why there is no item, in words: nobody knows the component that was asked for. Left out otherwise.
+    /// Why there is no item, in words: no event has the component, run or symbol that was asked for. Left out otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     empty_reason: Option<String>,
 }
@@ -136,6 +157,7 @@ struct EventQuery {
     symbol: Option<String>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 500>")]
     limit: Option<usize>,
 }
 
@@ -278,7 +300,7 @@ fn name(field: &'static str, given: Option<&str>) -> Result<Option<String>, Erro
 /// # Errors
 /// [`Code::ArgumentInvalid`] for what is neither.
 pub(crate) fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
-    let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_duration(text)?).ok()?);
+    let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_time_ago(text)?).ok()?);
     // A `+` that was not encoded arrives as a blank.
     let time =
         || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.with_timezone(&Utc));
@@ -286,7 +308,7 @@ pub(crate) fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc
         Error::new(Code::ArgumentInvalid).detail("`since` cannot be used").field(
             "?since",
             botops_core::text::clean(text, 40),
-            "how long ago, such as 2h or 30m, or a time with its zone, such as 2026-11-23T15:00:00Z",
+            "how long ago, such as 2h or 30m, or a time with its zone, such as 2026-11-23T15:00:00Z; no seconds since 1970",
         )
     })
 }
@@ -299,9 +321,11 @@ pub(crate) fn page_limit(limit: Option<usize>) -> Result<usize, Error> {
     match limit {
         None => Ok(PAGE),
         Some(limit @ 1..=MAX_PAGE) => Ok(limit),
-        Some(limit) => Err(Error::new(Code::ArgumentInvalid)
-            .detail("`limit` is out of range")
-            .field("?limit", limit, "1 to 500")),
+        Some(limit) => Err(Error::new(Code::ArgumentInvalid).detail("`limit` is out of range").field(
+            "?limit",
+            limit,
+            "a whole number from 1 to 500",
+        )),
     }
 }
 

@@ -55,6 +55,7 @@ struct IncidentQuery {
     before: Option<u64>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 500>")]
     limit: Option<usize>,
 }
 

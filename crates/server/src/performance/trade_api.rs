@@ -22,7 +22,7 @@ use super::window_words::window_text;
 use crate::bots::day_zone;
 use crate::events::page_limit;
 use botops_contract::TradingMode;
-use botops_core::duration::parse_duration;
+use botops_core::duration::parse_time_ago;
 use botops_core::error::{Code, Error};
 use botops_http::{Query, RenderedDocument};
 
@@ -82,6 +82,7 @@ pub(super) struct TradeQuery {
     sort: Option<String>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 500>")]
     limit: Option<usize>,
 }
 
@@ -321,8 +322,9 @@ fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
     // A `+` that was not encoded arrives as a blank.
     let time =
         DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|time| time.with_timezone(&Utc));
-    let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_duration(text)?).ok()?);
-    let expected = "how long ago, such as 2h or 7d, or a time with its zone, such as 2026-11-23T15:00:00Z";
+    let ago = || now.checked_sub_signed(TimeDelta::from_std(parse_time_ago(text)?).ok()?);
+    let expected = "how long ago, such as 2h or 7d, or a time with its zone, such as 2026-11-23T15:00:00Z; no \
+        seconds since 1970";
     time.or_else(ago).ok_or_else(|| invalid_argument("since", text, expected))
 }
 

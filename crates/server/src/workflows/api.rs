@@ -85,6 +85,7 @@ struct WorkflowRunsQuery {
     /// Return runs older than this one: `next` of the page before.
     after: Option<String>,
     /// Runs of a page at most; 50 when absent.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, PAGE_MAX>")]
     limit: Option<u32>,
 }
 
@@ -101,6 +102,7 @@ struct AllRunsQuery {
     /// Return runs older than this one: `next` of the page before.
     after: Option<String>,
     /// Runs of a page at most; 50 when absent.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, PAGE_MAX>")]
     limit: Option<u32>,
 }
 

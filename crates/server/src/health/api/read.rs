@@ -100,6 +100,7 @@ struct HealthHistoryQuery {
     /// `next` of the page before: only older changes are returned.
     after: Option<i64>,
     /// Items at most, 1 to 1000; 100 when absent.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 1000>")]
     limit: Option<i64>,
 }
 
@@ -114,6 +115,7 @@ struct HealthEventsQuery {
     /// Events of this severity and of more urgent ones.
     severity: Option<Severity>,
     /// Items at most, 1 to 1000; 100 when absent.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 1000>")]
     limit: Option<usize>,
 }
 
@@ -128,6 +130,7 @@ struct AlertsQuery {
     /// Alerts of this severity and of more urgent ones.
     severity: Option<Severity>,
     /// Items at most, 1 to 500; 100 when absent.
+    #[serde(default, deserialize_with = "botops_http::limit_up_to::<_, _, 500>")]
     limit: Option<usize>,
     /// Wait this long until one of them begins, ends or changes its state: `30s`, `5m` or bare seconds, at most 5 minutes.
     #[param(example = "30s")]
@@ -317,11 +320,9 @@ where
     N: Copy + TryInto<usize> + Into<serde_json::Value>,
 {
     let Some(asked) = limit else { return Ok(100) };
-    asked
-        .try_into()
-        .ok()
-        .filter(|limit| (1..=most).contains(limit))
-        .ok_or_else(|| Error::new(Code::ArgumentInvalid).field("?limit", asked, format!("1 to {most}")))
+    asked.try_into().ok().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
+        Error::new(Code::ArgumentInvalid).field("?limit", asked, format!("a whole number from 1 to {most}"))
+    })
 }
 
 /// Hours back, checked and converted to milliseconds.

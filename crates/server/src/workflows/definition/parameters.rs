@@ -8,6 +8,7 @@ use super::json_schema::compile_schema;
 use super::marked_document::{DefinitionFault, MarkedDocument, escape_pointer};
 use botops_core::error::{Code, Error, FieldError};
 use botops_core::exact_number::write_integers;
+use botops_http::time_words;
 
 /// Keywords that a parameter schema may use. Validators ignore what they do not know, so a typo would pass silently.
 const KEYWORDS: &[&str] = &[
@@ -153,6 +154,9 @@ fn expected_by(error: &jsonschema::ValidationError<'_>) -> String {
         Kind::AdditionalProperties { unexpected } => {
             let names: Vec<String> = unexpected.iter().take(5).map(|name| format!("`{name}`")).collect();
             format!("no {}: the workflow takes no such parameter", names.join(", "))
+        }
+        Kind::Format { format } if format == "date-time" => {
+            time_words(error.instance().as_str().unwrap_or_default())
         }
         _ => error.masked_with("it").to_string(),
     }
