@@ -79,6 +79,8 @@ fn a_bot_that_trades_by_another_config_is_warned_of() {
     let told =
         warnings.iter().filter_map(|one| one.as_str()).find(|one| one.contains("committed is version 4"));
     assert!(told.is_some_and(|text| text.contains("config/rollback")), "{summary:#}");
+}
+
 /// The broker refuses the bot's credentials, which opened the breaker, and the machine is busy beside it.
 fn refused(report: &mut BotReport) {
     const WHY: &str =
