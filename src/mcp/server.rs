@@ -194,7 +194,7 @@ impl ServerHandler for McpServer {
             .enable_prompts()
             .enable_tasks()
             .build();
-        let mode = self.options.bots.snapshot().report.as_ref().map(|report| report.mode);
+        let mode = self.options.bots.snapshot().mode();
         let mode = mode
             .and_then(|mode| serde_json::to_value(mode).ok())
             .and_then(|mode| mode.as_str().map(str::to_owned));

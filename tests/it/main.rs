@@ -25,6 +25,7 @@ mod closure;
 mod configs;
 mod contract;
 mod contract_document;
+mod contradictions;
 mod control;
 mod document;
 mod document_short;

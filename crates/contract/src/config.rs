@@ -149,7 +149,8 @@ pub struct CheckVerdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActivateConfigRequest {
-    /// Id of the config transaction; sending the same one again repeats the first answer.
+    /// Id of the config transaction; sending the same one again repeats the first answer. One that ended starts no second
+    /// time, and one that was reverted before it arrived does not start at all: both are refused with `txn_over`.
     pub txn: String,
     /// The sender's generation; the bot refuses one that is lower than any it has seen.
     #[serde(rename = "gen")]

@@ -46,12 +46,23 @@ struct DocumentedCall {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
+    /// What a handler has to keep to beyond that; empty where the schemas say it all.
+    rule: &'static str,
     /// The capability by which a bot says that it serves this; `None` for the core.
     capability: Option<&'static str>,
     request: Option<&'static str>,
     /// The schema of the answer; `None` where its form is the bot's own.
     answer: Option<&'static str>,
 }
+
+/// An activation may be late: botops was not answered, and has long reverted it.
+const ACTIVATE_RULE: &str = "A transaction starts once. One that ended (committed, reverted, or its time was over) is refused with \
+     `txn_over`, also when the activation itself arrives after the revert: otherwise the candidate runs without anybody who \
+     watches it.";
+
+const REVERT_RULE: &str = "Of a transaction that is not on trial, because its activation has not arrived, it is acknowledged all \
+     the same and remembered, over a restart too: from then on an `activate` of this `txn` is refused with `txn_over`. The end of a \
+     trial's `ttl_ms` bars it likewise. One that was committed is refused with `not_in_trial`.";
 
 const CALLS: [DocumentedCall; 13] = [
     call("hello", "get", "/hello", "Who answers", None).answers("Hello"),
@@ -79,12 +90,14 @@ const CALLS: [DocumentedCall; 13] = [
     .takes("CheckConfigRequest")
     .answers("CheckVerdict"),
     call("activate_config", "post", "/config/activate", "Run this document as a trial", Some("config"))
+        .rule(ACTIVATE_RULE)
         .takes("ActivateConfigRequest")
         .answers("ConfigAck"),
     call("commit_config", "post", "/config/commit", "Keep what is on trial", Some("config"))
         .takes("EndTrialRequest")
         .answers("ConfigAck"),
     call("revert_config", "post", "/config/revert", "Go back to what ran before the trial", Some("config"))
+        .rule(REVERT_RULE)
         .takes("EndTrialRequest")
         .answers("ConfigAck"),
     call("command", "post", "/commands/{verb}", "A command of an operator", Some("the verb"))
@@ -107,7 +120,7 @@ const fn call(
     summary: &'static str,
     capability: Option<&'static str>,
 ) -> DocumentedCall {
-    DocumentedCall { operation, method, path, summary, capability, request: None, answer: None }
+    DocumentedCall { operation, method, path, summary, rule: "", capability, request: None, answer: None }
 }
 
 impl DocumentedCall {
@@ -118,6 +131,11 @@ impl DocumentedCall {
 
     const fn answers(mut self, answer: &'static str) -> Self {
         self.answer = Some(answer);
+        self
+    }
+
+    const fn rule(mut self, rule: &'static str) -> Self {
+        self.rule = rule;
         self
     }
 
@@ -139,6 +157,9 @@ impl DocumentedCall {
                 "4XX": refusal("The bot says no: nothing was done", &examples["refusal"]["answer"]),
             },
         });
+        if !self.rule.is_empty() {
+            operation["description"] = json!(self.rule);
+        }
         operation["x-capability"] = self.capability.map_or(Value::Null, Value::from);
         if let Some(request) = self.request {
             let content =

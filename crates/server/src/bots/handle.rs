@@ -136,6 +136,7 @@ impl Bots {
         let pending = PendingCommand::new(self.open.clone(), verb, &request, asker, &snapshot);
         let path = format!("commands/{verb}");
         let answered = self.calls.post(verb.as_str(), &path, &request).await;
+        let was_answered = !answered.as_ref().is_err_and(CallError::is_silence);
         let with_command = |error: Error| {
             let error =
                 error.context("verb", verb.as_str()).context("command_id", request.command_id.clone());
@@ -155,7 +156,7 @@ impl Bots {
                 Ok(answer)
             }
             Err(doubt) => {
-                pending.record_doubt();
+                pending.record_doubt(was_answered);
                 // The answer may have taken long: what to do depends on how the bot is by now.
                 Err(with_command(match self.snapshot().absence.as_deref() {
                     Some(absence) => doubt.remedy(remedy_in_doubt(absence)),

@@ -12,6 +12,8 @@ mod call_error;
 mod calls;
 mod commands;
 pub mod conformance;
+mod contradiction;
+mod contradiction_watch;
 mod control_view;
 mod earlier_processes;
 mod exchange;
@@ -42,6 +44,7 @@ pub use absence::AbsenceAdvice;
 pub use api::{BotControl, routes};
 pub use call_error::CallError;
 pub use commands::CommandAsker;
+pub use contradiction::{Contradiction, ContradictionKind};
 pub use earlier_processes::OtherProcesses;
 #[cfg(any(test, fuzzing))]
 pub use fuzz_properties::check_bot_answer;
@@ -50,7 +53,7 @@ pub use link::BotLinkStats;
 #[cfg(any(test, fuzzing))]
 pub use link::check_event_stream;
 pub(crate) use open_profit::open_profit;
-pub use operator_notes::{FailedCommand, OperatorNotes};
+pub use operator_notes::{FailedCommand, FlattenDone, OperatorNotes};
 pub use operator_pause::OperatorPause;
 pub use options::BotsOptions;
 pub use presence::Presence;

@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::operator_notes::{FailedCommand, OperatorNotes};
+use super::operator_notes::{FailedCommand, FlattenDone, OperatorNotes};
 use super::operator_pause::{BotStart, DoneCommand, OperatorPause, PauseNews, closes_entries};
 use super::snapshot::BotSnapshot;
 use crate::events::{Events, NewEvent};
 use crate::store::{Store, get_value, put_value};
-use botops_contract::{BotId, BotPhase, BotReport, EventKind, Severity, Verb};
+use botops_contract::{BotId, BotPhase, BotReport, CommandResult, EventKind, Severity, Verb};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::text::clean;
 
@@ -35,6 +35,8 @@ struct StoredCommands {
     /// The newest command after which the bot opens no positions, if its effect is not known: the bot may say by itself
     /// that it acted, long before it is asked or although it cannot be.
     in_doubt: Option<OperatorPause>,
+    /// The newest flatten that leaves no position, as the bot says.
+    flattened: Option<FlattenDone>,
 }
 
 /// The record of one bot.
@@ -58,9 +60,20 @@ impl OperatorCommands {
     }
 
     /// The bot carried a command out, in this life; `None` where it does not tell its starts apart.
-    pub(super) fn record_done(&self, done: &DoneCommand<'_>, start: Option<BotStart>) {
+    pub(super) fn record_done(
+        &self,
+        done: &DoneCommand<'_>,
+        start: Option<BotStart>,
+        result: &CommandResult,
+    ) {
+        let positions_left = result.exposure.as_ref().and_then(|exposure| exposure.positions_left);
         self.change(|known| {
             known.failed.retain(|failed| failed.verb != done.verb);
+            if matches!(done.verb, Verb::Flatten | Verb::Resume) {
+                let leaves_none = done.verb == Verb::Flatten && positions_left == Some(0);
+                let (actor, given_at) = (done.actor.to_owned(), done.given_at);
+                known.flattened = leaves_none.then_some(FlattenDone { actor, given_at });
+            }
             match done.verb {
                 verb if closes_entries(verb) => known.take_pause(OperatorPause::new(done, start)),
                 Verb::Resume => known.end_pause(done),
@@ -103,12 +116,12 @@ impl OperatorCommands {
         self.change(|known| known.failed.retain(|failed| failed.command_id != command_id));
     }
 
-    /// It is known by now that a command of unknown effect did nothing.
-    pub(super) fn record_nothing_done(&self, command_id: &str, given_at: DateTime<Utc>) {
+    /// It is known by now that a command of unknown effect did nothing, and why: what was said of its doubt is over.
+    pub(super) fn record_nothing_done(&self, command_id: &str, given_at: DateTime<Utc>, why: &str) {
         self.change(|known| {
             known.in_doubt.take_if(|pause| pause.given_at == given_at);
             let it = known.failed.iter_mut().find(|failed| failed.command_id == command_id);
-            it.into_iter().for_each(|failed| failed.is_in_doubt = false);
+            it.into_iter().for_each(|failed| (failed.is_in_doubt, failed.cause) = (false, clean(why, CAUSE)));
         });
     }
 
@@ -132,6 +145,10 @@ impl OperatorCommands {
             if news == PauseNews::Ended {
                 known.pause = None;
             }
+            // What stands once it may open positions again may be new.
+            let may_reopen = matches!(news, PauseNews::Ended | PauseNews::Lost);
+            let holds_none = said.is_some() && snapshot.position_count() == Some(0);
+            known.flattened.take_if(|_| may_reopen || holds_none);
             known.pause.clone().filter(|_| news == PauseNews::Lost)
         });
         if let Some(pause) = lost {
@@ -141,6 +158,7 @@ impl OperatorCommands {
         let notes = OperatorNotes {
             pause: known.pause.clone().filter(|pause| pause.lost_at.is_none()),
             lost_pause: known.pause.clone().filter(|pause| pause.lost_at.is_some()),
+            flattened: known.flattened.clone(),
             failed: known.failed.clone(),
         };
         if notes == *snapshot.operator { snapshot.operator.clone() } else { Arc::new(notes) }

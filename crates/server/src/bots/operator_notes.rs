@@ -25,6 +25,15 @@ pub struct FailedCommand {
     pub is_in_doubt: bool,
 }
 
+/// A flatten that the bot carried out, as it says, and that leaves no position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlattenDone {
+    /// The API key that gave it.
+    pub actor: String,
+    /// When it was given.
+    pub given_at: DateTime<Utc>,
+}
+
 /// What readers of the state are told of operators' commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorNotes {
@@ -32,6 +41,8 @@ pub struct OperatorNotes {
     pub pause: Option<OperatorPause>,
     /// A pause that the bot did not keep over a start, and that nobody gave or took back since.
     pub lost_pause: Option<OperatorPause>,
+    /// A flatten after which no position was to be left, while some are: nobody let the bot open positions since.
+    pub flattened: Option<FlattenDone>,
     /// Commands that failed, the newest first; one a verb.
     pub failed: Vec<FailedCommand>,
 }

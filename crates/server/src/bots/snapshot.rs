@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::absence::AbsenceAdvice;
+use super::contradiction::{Contradiction, ContradictionKind};
 use super::earlier_processes::OtherProcesses;
 use super::operator_notes::OperatorNotes;
 use super::presence::Presence;
@@ -57,6 +58,8 @@ pub struct BotSnapshot {
     pub other_processes: Option<Arc<OtherProcesses>>,
     /// What became of operators' commands, as far as a reader has to know it.
     pub operator: Arc<OperatorNotes>,
+    /// Where the bot contradicts itself, worst first.
+    pub contradictions: Arc<Vec<Contradiction>>,
 }
 
 /// A standstill of the trading loop is reported after this time when the bot declares no interval.
@@ -112,17 +115,24 @@ impl BotSnapshot {
         Some(age_of(as_of, self.as_of_seen))
     }
 
-    /// Paper, live or backtest; `None` while the bot was never seen.
+    /// Paper, live or backtest; `None` while the bot was never seen. Where `hello` and the state differ and one of them says
+    /// live, it is live: that is the more dangerous one.
     pub fn mode(&self) -> Option<TradingMode> {
         let of_report = self.report.as_ref().map(|report| (report.mode, report.mode_raw.is_some()));
         let of_hello = self.hello.as_ref().map(|hello| (hello.mode, hello.mode_raw.is_some()));
         // `other` without the bot's own word is what it did not say.
         let said = |said: &(TradingMode, bool)| said.0 != TradingMode::Other || said.1;
+        if [of_report, of_hello].iter().flatten().any(|(mode, _)| *mode == TradingMode::Live) {
+            return Some(TradingMode::Live);
+        }
         of_report.filter(said).or(of_hello.filter(said)).map(|(mode, _)| mode)
     }
 
     /// The bot's own word for its mode, where that is `other`.
     pub fn mode_raw(&self) -> Option<&str> {
+        if self.mode() != Some(TradingMode::Other) {
+            return None;
+        }
         let of_report = self.report.as_deref().and_then(|report| report.mode_raw.as_deref());
         of_report.or_else(|| self.hello.as_deref().and_then(|hello| hello.mode_raw.as_deref()))
     }
@@ -154,6 +164,17 @@ impl BotSnapshot {
     /// told then.
     pub fn clock_ahead(&self) -> Option<Duration> {
         self.as_of_seen.map(|snapshot| snapshot.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
+    }
+
+    /// The contradiction of a pause, while there is one.
+    pub fn denied_pause(&self) -> Option<&Contradiction> {
+        self.contradictions.iter().find(|one| one.kind == ContradictionKind::Pause)
+    }
+
+    /// How far the last tick of the bot's loop lies in the future, where the bot's clock agrees with this machine's otherwise.
+    pub(super) fn tick_ahead(&self) -> Option<Duration> {
+        let ahead = self.tick_seen.map(|tick| tick.ahead).filter(|ahead| *ahead > CLOCKS_AGREE);
+        ahead.filter(|_| self.clock_ahead().is_none())
     }
 
     /// How long ago the bot last answered, with whatever age of data.

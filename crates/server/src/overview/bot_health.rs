@@ -144,6 +144,8 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
     faults.extend(moment.snapshot.other_processes.as_deref().map(OtherProcesses::sentence));
     faults.extend(lost_pause_fault(moment.snapshot, report));
+    let contradictions = moment.snapshot.contradictions.iter();
+    faults.extend(contradictions.filter(|one| one.kind.is_fault()).map(|one| one.sentence.clone()));
     if let Some(fault) = report.circuit_breaker.as_ref().and_then(breaker_fault) {
         faults.push(fault);
     }

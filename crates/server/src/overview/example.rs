@@ -104,6 +104,7 @@ pub(super) fn snapshot() -> BotSnapshot {
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         other_processes: None,
         operator: Arc::default(),
+        contradictions: Arc::default(),
         next_poll: std::time::Instant::now(),
         poll_latency: Some(Duration::from_micros(850)),
         polls: 3_600,

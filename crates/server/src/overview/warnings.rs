@@ -89,6 +89,11 @@ fn warnings_of(moment: &StateMoment<'_>) -> Vec<Warning> {
         let next = format!("Next: POST /api/v1/control/{}, or resume.", pause.verb_to_repeat());
         warnings.push(Warning::with_remedy(&fault, &next));
     }
+    let contradictions = snapshot.contradictions.iter();
+    warnings.extend(contradictions.map(|one| match one.remedy.as_str() {
+        "" => Warning::from(one.sentence.as_str()),
+        remedy => Warning::with_remedy(&one.sentence, remedy),
+    }));
     warnings.extend(failed_commands(moment));
     warnings.extend(loop_fault(snapshot).map(|fault| {
         let remedy = snapshot.unasked_restart.loop_remedy.map(LoopRemedy::sentence);

@@ -23,6 +23,10 @@ const NOT_CAPABLE: &str = "this bot cannot be asked what became of a command";
 const STARTED_AGAIN: &str = "the bot was started again since, and that this start does not know the command does not \
      prove that the one before it did nothing";
 
+/// Why a command stays unknown that the bot answered, and does not know later.
+const ANSWERED_BEFORE: &str = "the bot answered it, so it got it, and says now that it does not know it: that it does not \
+     know it proves nothing then";
+
 /// How an open command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::bots) enum CommandEnding {
@@ -82,11 +86,14 @@ pub(super) fn ending_by_status(
             Some(CommandEnding::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
         }
         (CommandProgress::Unknown, ..) if is_expired(command, age) => {
-            Some(if is_of_an_earlier_start(snapshot, command) {
-                CommandEnding::StillUnknown(STARTED_AGAIN.to_owned(), state_shows(snapshot, command))
+            let doubt = if is_of_an_earlier_start(snapshot, command) {
+                Some(STARTED_AGAIN)
             } else {
-                CommandEnding::NotReceived
-            })
+                command.was_answered.then_some(ANSWERED_BEFORE)
+            };
+            Some(doubt.map_or(CommandEnding::NotReceived, |why| {
+                CommandEnding::StillUnknown(why.to_owned(), state_shows(snapshot, command))
+            }))
         }
         _ => None,
     }

@@ -16,18 +16,28 @@ pub(super) fn late_ending(command: &OpenCommand, ending: &CommandEnding) -> Late
         CommandEnding::Done(result) | CommandEnding::DoneNow(result) => {
             LateEnding::Done(done_answer(command, result))
         }
-        CommandEnding::Refused(code, text) => {
-            let what = format!("it was not carried out ({code}): {}", text.trim_end_matches('.'));
+        CommandEnding::Refused(code, _) => {
+            let what = nothing_done_because(ending);
             LateEnding::NothingDone(nothing_done(command, &what, code, "refused"))
         }
         CommandEnding::NotReceived => {
-            let what = "the bot never got it, and it expired: nothing happened";
-            LateEnding::NothingDone(nothing_done(command, what, "expired", "not_received"))
+            let what = nothing_done_because(ending);
+            LateEnding::NothingDone(nothing_done(command, &what, "expired", "not_received"))
         }
         CommandEnding::StillUnknown(why, _) => LateEnding::StillUnknown(format!(
             "it was followed up, and since {} nothing more can be found out ({why})",
             Utc::now().format("%F %H:%M:%S UTC")
         )),
+    }
+}
+
+/// Why it is known that a command did nothing, without a full stop; of an ending that says so.
+pub(super) fn nothing_done_because(ending: &CommandEnding) -> String {
+    match ending {
+        CommandEnding::Refused(code, text) => {
+            format!("it was not carried out ({code}): {}", text.trim_end_matches('.'))
+        }
+        _ => "the bot never got it, and it expired: nothing happened".to_owned(),
     }
 }
 

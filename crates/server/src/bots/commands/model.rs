@@ -41,6 +41,9 @@ pub(in crate::bots) struct OpenCommand {
     /// The bot's mode when it was given; `None` when that was not known.
     #[serde(default)]
     pub mode: Option<TradingMode>,
+    /// The bot answered it, with something that proves nothing: so it got it, whatever it says later.
+    #[serde(default)]
+    pub was_answered: bool,
 }
 
 impl OpenCommand {

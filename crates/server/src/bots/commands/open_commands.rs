@@ -10,14 +10,14 @@ use tokio::sync::Notify;
 
 use super::ending::CommandEnding;
 use super::ending_event::{abandoned_event, ending_event};
-use super::late_ending::{late_ending, operation_of};
+use super::late_ending::{late_ending, nothing_done_because, operation_of};
 use super::model::{CommandAsker, OpenCommand};
 use crate::bots::operator_commands::OperatorCommands;
 use crate::bots::operator_pause::BotStart;
 use crate::change_keys::ChangeKeys;
 use crate::events::Events;
 use crate::store::{Store, get_value, put_value};
-use botops_contract::BotId;
+use botops_contract::{BotId, CommandResult};
 use botops_core::error::Error;
 
 /// The wait before the bot is first asked; it doubles with each question.
@@ -136,8 +136,13 @@ impl OpenCommands {
             let now = Instant::now();
             let due = Some(now + FIRST_WAIT);
             match followed.iter_mut().find(|one| one.command.sent_id == command.sent_id) {
-                Some(one) if one.due.is_some() => {}
-                Some(one) => (one.since, one.due) = (now, due),
+                Some(one) => {
+                    // Each try counts: one that was answered arrived.
+                    one.command.was_answered |= command.was_answered;
+                    if one.due.is_none() {
+                        (one.since, one.due) = (now, due);
+                    }
+                }
                 None => followed.push(FollowedCommand::new(command, due)),
             }
             (followed.len() > MAX_OPEN).then(|| followed.remove(0).command)
@@ -158,8 +163,8 @@ impl OpenCommands {
     }
 
     /// The bot carried a command out, and said so at once.
-    pub(super) fn record_done(&self, command: &OpenCommand, start: Option<BotStart>) {
-        self.operator.record_done(&command.as_done(), start);
+    pub(super) fn record_done(&self, command: &OpenCommand, start: Option<BotStart>, result: &CommandResult) {
+        self.operator.record_done(&command.as_done(), start, result);
     }
 
     /// The bot says once more that it carried a command out.
@@ -176,12 +181,13 @@ impl OpenCommands {
         };
         if let Some(command) = ended {
             match ending {
-                CommandEnding::Done(_) | CommandEnding::DoneNow(_) => {
+                CommandEnding::Done(result) | CommandEnding::DoneNow(result) => {
                     let start = BotStart::of_epoch(command.boot_epoch.as_deref());
-                    self.operator.record_done(&command.as_done(), start);
+                    self.operator.record_done(&command.as_done(), start, result);
                 }
                 CommandEnding::Refused(..) | CommandEnding::NotReceived => {
-                    self.operator.record_nothing_done(&command.asker.command_id, command.given_at);
+                    let why = nothing_done_because(ending);
+                    self.operator.record_nothing_done(&command.asker.command_id, command.given_at, &why);
                 }
                 CommandEnding::StillUnknown(..) => {}
             }

@@ -43,6 +43,7 @@ impl PendingCommand {
             is_durable: request.args.get("durable") == Some(&Value::Bool(true)),
             mode: snapshot.mode(),
             boot_epoch: snapshot.hello.as_ref().and_then(|hello| hello.boot_epoch.clone()),
+            was_answered: false,
         };
         // A dry run leaves nothing behind that could be followed.
         let command = (!request.dry_run).then_some(command);
@@ -68,7 +69,7 @@ impl PendingCommand {
                     // Of whichever life: whether the bot keeps it now is not what it answers.
                     self.open.record_replay(&command);
                 } else {
-                    self.open.record_done(&command, self.start.take());
+                    self.open.record_done(&command, self.start.take(), &result);
                 }
                 let ending = if result.replayed { CommandEnding::Done } else { CommandEnding::DoneNow };
                 self.open.end(&command.sent_id, &ending(Box::new(result.clone())));
@@ -91,10 +92,10 @@ impl PendingCommand {
         Err(error.detail(detail).effect(Effect::Unknown))
     }
 
-    /// What it did is not known.
-    pub(crate) fn record_doubt(mut self) {
+    /// What it did is not known, although the bot may have answered it.
+    pub(crate) fn record_doubt(mut self, was_answered: bool) {
         if let Some(command) = self.command.take() {
-            self.open.follow(command);
+            self.open.follow(OpenCommand { was_answered, ..command });
         }
     }
 }

@@ -22,6 +22,7 @@ use super::death_watch::DeathWatch;
 use super::poll_question::{HELLO_CALL, PollAnswer, STATE_CALL, ask_state};
 use super::saved_state::ReportSaver;
 use crate::bots::absence::{AbsenceAdvice, AbsenceFacts};
+use crate::bots::contradiction_watch::ContradictionWatch;
 use crate::bots::earlier_processes::OtherProcesses;
 use crate::bots::exchange::TransportFailure;
 use crate::bots::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
@@ -73,6 +74,7 @@ struct StatePoller {
     /// The poll that failed was answered, but not with this bot's contract.
     failed_but_answered: Option<TransportFailure>,
     death_watch: DeathWatch,
+    contradictions: ContradictionWatch,
     connection: Option<Arc<BotConnection>>,
     hello: Option<Arc<Hello>>,
     /// The last hello that named a start of the bot.
@@ -101,6 +103,7 @@ impl StatePoller {
             latency: None,
             failed: None,
             failed_but_answered: None,
+            contradictions: ContradictionWatch::default(),
             connection: None,
             hello: None,
             named_start: None,
@@ -177,6 +180,7 @@ impl StatePoller {
         let mut snapshot = BotSnapshot::clone(&self.link.snapshot.load());
         match answer.fresh {
             Some(fresh) => {
+                self.contradictions.note_account(&snapshot, &fresh.report);
                 let before = snapshot.report.replace(fresh.report.clone());
                 let as_of = before.as_ref().and_then(|old| old.as_of).zip(snapshot.as_of_seen);
                 snapshot.as_of_seen = fresh.report.as_of.map(|at| FirstSeen::after(as_of, at));
@@ -268,6 +272,9 @@ impl StatePoller {
         let answers = presence.answers() || self.failed_but_answered.is_some() || says_hello;
         snapshot.unasked_restart = Arc::new(self.death_watch.decide(&snapshot, answers));
         snapshot.operator = self.link.operator.observe(&snapshot);
+        let options = &self.link.options;
+        snapshot.contradictions =
+            self.contradictions.observe(&snapshot, options.poll_interval, &self.link.events);
         snapshot.other_processes = self.find_other_processes(&snapshot);
         snapshot.absence = self.advise_on_absence(&snapshot).map(Arc::new);
         if changed {

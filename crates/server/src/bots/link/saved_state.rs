@@ -82,6 +82,7 @@ pub(super) fn first_snapshot(id: &BotId, saved: Option<&SavedBotState>) -> BotSn
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         other_processes: None,
         operator: Arc::default(),
+        contradictions: Arc::default(),
     }
 }
 

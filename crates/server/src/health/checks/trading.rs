@@ -21,8 +21,8 @@ pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
     let others = seen.other_processes.as_deref();
     let others =
         others.map(|others| (HealthLevel::Critical, format!("{} {}", others.sentence(), others.remedy())));
-    let trouble =
-        others.or_else(|| lost_pause(seen, report)).or_else(|| phase_trouble(report, seen.position_count()));
+    let trouble = others.or_else(|| lost_pause(seen, report)).or_else(|| denied_pause(seen));
+    let trouble = trouble.or_else(|| phase_trouble(report, seen.position_count()));
     match trouble.or_else(|| breaker_trouble(report)) {
         Some((level, note)) => sample.says(level, note),
         None => sample,
@@ -37,6 +37,14 @@ fn lost_pause(seen: &BotSnapshot, report: &BotReport) -> Option<(HealthLevel, St
         "the bot is not paused: it lost the {verb} of {actor} of {given} {}; give it again, or resume",
         pause.lost_when()
     );
+    Some((HealthLevel::Critical, note))
+}
+
+/// The same of one that said it paused, and goes on.
+fn denied_pause(seen: &BotSnapshot) -> Option<(HealthLevel, String)> {
+    let contradiction = seen.denied_pause()?;
+    let sentence = contradiction.sentence.trim_start_matches("NOT PAUSED: ").trim_end_matches('.');
+    let note = format!("the bot is not paused: {sentence}; give it again, or resume");
     Some((HealthLevel::Critical, note))
 }
 
