@@ -35,6 +35,7 @@ mod restart;
 mod restart_proof;
 mod sanitise;
 mod snapshot;
+mod started_as;
 mod supervisor;
 mod trading_day;
 mod transport;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use super::by_hand::StartedAs;
 use super::presence::ProcessState;
+use super::started_as::StartedAs;
 use super::transport::PeerProcess;
 use botops_contract::Hello;
 
