@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::document::{BotConfig, CheckFacts, restart_only};
+use super::document::{BotConfig, restart_only};
+use super::rules::CheckFacts;
 use botops_contract::{CheckVerdict, ConfigViolation};
 use botops_core::exact_number::ExactNumber;
 

@@ -7,5 +7,6 @@ pub(crate) mod head;
 mod last_config;
 mod outcomes;
 mod read_values;
+pub(crate) mod rules;
 pub(crate) mod slot;
 mod violations;

@@ -25,7 +25,7 @@ use crate::account::book::{BookChange, trading_day};
 use crate::account::effects_log::EffectsLog;
 use crate::account::ledger::{LedgerEntry, LedgerLine, OrderPurpose};
 use crate::account::recorded_account::{LedgerUnwritable, RecordedAccount};
-use crate::config::document::CheckFacts;
+use crate::config::rules::CheckFacts;
 use crate::config::slot::{ConfigSlot, TrialEvent};
 use crate::identity::BotIdentity;
 use crate::ipc::inbox::RequestDelivery;

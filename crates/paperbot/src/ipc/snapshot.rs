@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::account::command_answers::AnswersById;
-use crate::config::document::CheckFacts;
 use crate::config::head::LoadedConfig;
+use crate::config::rules::CheckFacts;
 use botops_bot_server::RenderedReport;
 use botops_contract::{BotReport, ConfigState};
 

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use super::boot_once;
 use super::check::{check_candidate, pending_restart};
-use super::document::{BotConfig, CheckFacts};
+use super::document::BotConfig;
 use super::head::{HeadStamp, LoadedConfig, holds_versions};
 use super::last_config::{LastConfig, LastConfigFile};
 use super::outcomes::TrialOutcomes;
+use super::rules::CheckFacts;
 use botops_contract::{
     ActivateConfigRequest, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
 };
