@@ -253,8 +253,15 @@ async fn lists_count_what_their_limit_leaves_out_and_refuse_a_limit_above_the_mo
             let (status, problem) = world.botops.get(&format!("{path}?limit={limit}")).await;
             assert_problem(&problem, status, "API_007");
             let error = &problem["errors"][0];
-            assert_eq!((&error["pointer"], &error["got"]), (&json!("?limit"), &json!(limit)), "{problem:#}");
-            assert_eq!((status, &error["expected"]), (400, &json!(format!("a whole number from 1 to {most}"))));
+            assert_eq!(
+                (&error["pointer"], &error["got"]),
+                (&json!("?limit"), &json!(limit.to_string())),
+                "{problem:#}"
+            );
+            assert_eq!(
+                (status, &error["expected"]),
+                (400, &json!(format!("a whole number from 1 to {most}")))
+            );
         }
     }
 }
