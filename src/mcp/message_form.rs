@@ -12,6 +12,9 @@ const INVALID_REQUEST: i32 = -32_600;
 /// A message whose parameters are not those of its method.
 pub(super) const INVALID_PARAMS: i32 = -32_602;
 
+/// The member of `_meta` with which each request of protocol version 2026-07-28 and later says its version.
+const STATELESS: &str = "io.modelcontextprotocol/protocolVersion";
+
 /// A parameter and its type, in words.
 type MethodParam = (&'static str, &'static str);
 
@@ -67,6 +70,10 @@ pub(super) fn form_of(message: &Value) -> MessageForm {
     };
     if message.get("id").is_none() {
         return if read.is_ok() { MessageForm::Readable } else { MessageForm::UnreadableNotification };
+    }
+    // Without a handshake there is no `initialize`, whatever its parameters are; who serves the protocol says so.
+    if method == "initialize" && !message["params"]["_meta"][STATELESS].is_null() {
+        return MessageForm::Readable;
     }
     let wrong = wrong_params(method, &message["params"]);
     let is_known = METHODS.iter().any(|(known, ..)| *known == method);

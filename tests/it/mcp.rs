@@ -106,6 +106,9 @@ async fn both_eras_discover_list_and_call() {
             assert!(tool["annotations"][hint].is_boolean(), "{hint} of {tool}");
         }
     }
+    // It has no handshake, so `initialize` is no method there, whatever it says.
+    let (status, removed) = modern(&running, "initialize", json!({})).await;
+    assert_eq!((status, &removed["error"]["code"]), (404, &json!(-32_601)), "{removed:#}");
     let (_, called) = modern(&running, "tools/call", json!({"name": "get_summary", "arguments": {}})).await;
     assert_eq!(called["result"]["structuredContent"]["health_status"], "offline", "{called}");
     running.stop().await;

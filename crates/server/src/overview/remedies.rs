@@ -49,9 +49,9 @@ pub(super) fn remedy_calls(report: &BotReport, hello: Option<&Hello>) -> Vec<Nex
     let session = report.session.as_ref();
     let is_halted = session.is_some_and(|session| session.state == SessionPhase::HaltedOperator);
     let source = breaker.and_then(|breaker| breaker.source.as_deref());
-    let reset = || command(Verb::ResetBreaker, "a person looked at why the breaker opened, and resets it");
+    let reset = || command(Verb::ResetBreaker, "to let it trade again after the circuit breaker opened");
     if is_halted || source == Some("operator") {
-        let lift = || command(Verb::Resume, "whoever paused it was asked, and it may go on");
+        let lift = || command(Verb::Resume, "to let it go on after it was paused");
         return std::iter::once(events_of("control")).chain(reset().or_else(lift)).collect();
     }
     let of_session = || {
@@ -59,18 +59,24 @@ pub(super) fn remedy_calls(report: &BotReport, hello: Option<&Hello>) -> Vec<Nex
         let needs = session.needs_human.as_deref().or(breaker.and_then(|one| one.needs_human.as_deref()));
         let is_over = session.state == SessionPhase::HaltedCredential;
         match (needs, session.state) {
-            (Some("renew_credentials"), _) => command(Verb::Reauth, "the credentials are renewed"),
-            (Some("repair_token_store"), _) => command(Verb::Reauth, "the token file can be written again"),
+            (Some("renew_credentials"), _) => {
+                command(Verb::Reauth, "to sign in with the renewed credentials")
+            }
+            (Some("repair_token_store"), _) => {
+                command(Verb::Reauth, "to sign in with the token file as it is now")
+            }
             (Some("approve_device" | "enter_code"), _) if is_over => {
-                command(Verb::Reauth, "a person is ready to approve the sign-in")
+                command(Verb::Reauth, "to sign in again, with a person to approve it")
             }
             (Some("reset_breaker"), _) => reset(),
-            (Some("resume"), _) => command(Verb::Resume, "a person decided that it may go on"),
+            (Some("resume"), _) => command(Verb::Resume, "to let it go on"),
             (Some("clear_restriction"), _) => {
-                command(Verb::ProbeSession, "the restriction is cleared with the broker")
+                command(Verb::ProbeSession, "look whether the restriction is cleared")
             }
             (Some(_), _) => None,
-            (None, SessionPhase::HaltedCredential) => command(Verb::Reauth, "the credentials are renewed"),
+            (None, SessionPhase::HaltedCredential) => {
+                command(Verb::Reauth, "to sign in with the renewed credentials")
+            }
             (None, SessionPhase::HaltedTransient) => reset(),
             (None, SessionPhase::Degraded | SessionPhase::Unknown) => {
                 command(Verb::ProbeSession, "look whether the session works again")
