@@ -21,9 +21,10 @@ pub(super) fn crossed_limit(
 ) -> Option<CrossedLimit> {
     // Losses are measured from the equity at a day's first price.
     book.day?;
-    crossed_daily_loss(book, prices, config)
-        .or_else(|| crossed_drawdown(book, prices, config))
-        .or_else(|| crossed_consecutive_losses(book, config))
+    let losses = counted_losses(book, prices);
+    crossed_daily_loss(book, prices, losses.day, config)
+        .or_else(|| crossed_drawdown(losses.drawdown, config))
+        .or_else(|| crossed_consecutive_losses(losses.in_a_row, config))
 }
 
 fn percent(part: Decimal) -> Decimal {
@@ -52,11 +53,16 @@ pub(super) fn counted_losses(book: &AccountBook, prices: &SymbolPrices) -> Count
     }
 }
 
-fn crossed_daily_loss(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
+/// `share` is the loss as a part of the equity with which the day began.
+fn crossed_daily_loss(
+    book: &AccountBook,
+    prices: &SymbolPrices,
+    share: Decimal,
+    config: &BotConfig,
+) -> Option<CrossedLimit> {
     let risk = &config.risk_management;
     let (day, _) = book.day?;
     let loss = book.daily_pl_since_reset(prices);
-    let share = counted_losses(book, prices).day;
     let source = "daily_loss";
     if loss <= risk.daily_loss_limit {
         let (loss, limit) = (loss.round_dp(2), risk.daily_loss_limit);
@@ -73,8 +79,7 @@ fn crossed_daily_loss(book: &AccountBook, prices: &SymbolPrices, config: &BotCon
     })
 }
 
-fn crossed_drawdown(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
-    let drawdown = counted_losses(book, prices).drawdown;
+fn crossed_drawdown(drawdown: Decimal, config: &BotConfig) -> Option<CrossedLimit> {
     let most = config.circuit_breaker_thresholds.max_drawdown;
     (drawdown <= most).then(|| CrossedLimit {
         source: "max_drawdown",
@@ -82,8 +87,7 @@ fn crossed_drawdown(book: &AccountBook, prices: &SymbolPrices, config: &BotConfi
     })
 }
 
-fn crossed_consecutive_losses(book: &AccountBook, config: &BotConfig) -> Option<CrossedLimit> {
-    let losses = book.track.losses_in_a_row();
+fn crossed_consecutive_losses(losses: u32, config: &BotConfig) -> Option<CrossedLimit> {
     (losses >= config.risk_management.max_consecutive_losses).then(|| CrossedLimit {
         source: "consecutive_losses",
         reason: format!("{losses} trades in a row lost money"),

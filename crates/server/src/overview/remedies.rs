@@ -59,7 +59,7 @@ pub(super) fn remedy_calls(report: &BotReport, hello: Option<&Hello>) -> Vec<Nex
         let needs = session.needs_human.as_deref().or(breaker.and_then(|one| one.needs_human.as_deref()));
         let is_over = session.state == SessionPhase::HaltedCredential;
         match (needs, session.state) {
-            (Some("renew_credentials"), _) => {
+            (Some("renew_credentials"), _) | (None, SessionPhase::HaltedCredential) => {
                 command(Verb::Reauth, "to sign in with the renewed credentials")
             }
             (Some("repair_token_store"), _) => {
@@ -68,16 +68,12 @@ pub(super) fn remedy_calls(report: &BotReport, hello: Option<&Hello>) -> Vec<Nex
             (Some("approve_device" | "enter_code"), _) if is_over => {
                 command(Verb::Reauth, "to sign in again, with a person to approve it")
             }
-            (Some("reset_breaker"), _) => reset(),
+            (Some("reset_breaker"), _) | (None, SessionPhase::HaltedTransient) => reset(),
             (Some("resume"), _) => command(Verb::Resume, "to let it go on"),
             (Some("clear_restriction"), _) => {
                 command(Verb::ProbeSession, "look whether the restriction is cleared")
             }
             (Some(_), _) => None,
-            (None, SessionPhase::HaltedCredential) => {
-                command(Verb::Reauth, "to sign in with the renewed credentials")
-            }
-            (None, SessionPhase::HaltedTransient) => reset(),
             (None, SessionPhase::Degraded | SessionPhase::Unknown) => {
                 command(Verb::ProbeSession, "look whether the session works again")
             }
